@@ -1,0 +1,69 @@
+"""Snapshots: ``cn.onething.progress.v1`` on ``progress``, compacted, keyed by kind and subject.
+
+A snapshot is whole: its reader needs nothing but the newest of each key. So what changes by date (presence, the
+registry) carries its whole timeline.
+"""
+
+from datetime import date
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from shared.events.case import CountyCode, Service
+from shared.events.envelope import WireModel
+from shared.events.utility import Business, Level
+
+TYPE: Final = "cn.onething.progress.v1"
+
+Kind = Literal["installation", "presence", "registry"]
+
+
+class Snapshot(WireModel):
+    """The newest state of one subject. ``version`` only ever rises; ``deleted`` says that the subject is gone.
+
+    ``state`` has the shape of the model below that bears the kind's name; readers of other kinds need not know it.
+    """
+
+    kind: Kind
+    subject: str = Field(min_length=1, max_length=200)
+    version: int = Field(ge=1)
+    deleted: bool = False
+    state: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}|{self.subject}"
+
+
+class PresencePeriod(WireModel):
+    """How the company stood from ``effective_on`` until the next period begins."""
+
+    effective_on: date
+    level: Level
+    handles: tuple[Business, ...] = ()
+
+
+class PresenceState(WireModel):
+    """State of kind ``presence``; subject ``{county}/{company}/{service}``. ``periods`` by rising date."""
+
+    county: CountyCode
+    company: str
+    service: Service
+    periods: tuple[PresencePeriod, ...]
+
+
+class RegistryPeriod(WireModel):
+    """The company serves the county from ``valid_from`` until before ``valid_to`` (``None``: still)."""
+
+    valid_from: date
+    valid_to: date | None = None
+
+
+class RegistryState(WireModel):
+    """State of kind ``registry``; subject ``{county}/{company}/{service}``: one pair of the denominator."""
+
+    county: CountyCode
+    company: str
+    name: str
+    service: Service
+    periods: tuple[RegistryPeriod, ...]

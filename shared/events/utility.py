@@ -1,0 +1,88 @@
+"""Utility companies' events on ``utility-events``: installation steps and presence (CONTRACT §2)."""
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+
+from shared.events.case import CountyCode, Operation, Service
+from shared.events.envelope import IDENTIFIER, WireModel
+
+INSTALLATION_TYPE: Final = "cn.onething.installation.step.v1"
+PRESENCE_TYPE: Final = "cn.onething.presence.v1"
+
+
+class InstallationStep(StrEnum):
+    """Steps of a joint installation, in their usual order; ``paused`` and ``resumed`` may repeat."""
+
+    ACCEPTED = "accepted"
+    SURVEYED = "surveyed"
+    PLAN_REPLIED = "plan_replied"
+    PERMITTED = "permitted"
+    WORKS_STARTED = "works_started"
+    WORKS_DONE = "works_done"
+    INSPECTED = "inspected"
+    CONNECTED = "connected"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+
+
+class Level(StrEnum):
+    """How a company stands in a county's service hall (进驻)."""
+
+    NONE = "none"
+    AGENCY = "agency"
+    COMPREHENSIVE_WINDOW = "comprehensive_window"
+    OWN_WINDOW = "own_window"
+
+
+class Business(StrEnum):
+    """What is handled at the window. Co-located means: both, at a window."""
+
+    JOINT_INSTALLATION = "joint_installation"
+    PUBLIC_SERVICE = "public_service"
+
+
+class Installation(WireModel):
+    """The ``data`` of an installation step, normalised."""
+
+    installation_no: str = Field(pattern=IDENTIFIER)
+    case_no: str | None = Field(default=None, pattern=IDENTIFIER)
+    case_source: str | None = Field(default=None, max_length=256)
+    county: CountyCode | None = None
+    service: Service | None = None
+    company: str = Field(pattern=IDENTIFIER)
+    step: InstallationStep | None = None
+    occurred_at: AwareDatetime | None = None
+    recorded_at: AwareDatetime
+    data_version: int = Field(default=1, ge=1, le=2**31 - 1, strict=True)
+    operation: Operation = Operation.UPSERT
+    reason: str | None = Field(default=None, max_length=200)
+    customer_kind: Literal["resident", "low_voltage", "high_voltage", "high_voltage_two_feeds", "other"] | None = None
+
+    @model_validator(mode="after")
+    def _names_what_it_changes(self) -> Self:
+        if self.operation is not Operation.DELETE and self.step is None:
+            raise ValueError("step is missing: only a delete goes without one")
+        if self.operation is Operation.UPSERT and self.occurred_at is None:
+            raise ValueError("occurred_at is missing: say when the step happened")
+        return self
+
+
+def _once(handles: tuple[Business, ...]) -> tuple[Business, ...]:
+    return tuple(sorted(set(handles)))
+
+
+class Presence(WireModel):
+    """The ``data`` of a presence report: one register a county, company, service and ``effective_on``."""
+
+    county: CountyCode
+    company: str = Field(pattern=IDENTIFIER)
+    service: Service
+    level: Level
+    handles: Annotated[tuple[Business, ...], AfterValidator(_once)] = ()
+    effective_on: date
+    recorded_at: AwareDatetime
+    evidence: str | None = Field(default=None, max_length=200)

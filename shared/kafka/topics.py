@@ -1,0 +1,63 @@
+"""Names of the topics, and how each is kept (CONTRACT §3)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+PARTITIONS: Final = 8
+"""Fixed at creation: a key's partition must never change, for one case has one writer."""
+
+SEVEN_DAYS_MS: Final = 7 * 24 * 3600 * 1000
+FOR_EVER: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """How one topic is created. ``config`` holds Kafka's own topic settings."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The six names, under a prefix that tests change."""
+
+    prefix: str = "onething"
+
+    @property
+    def province_push(self) -> str:
+        return f"{self.prefix}.province-push.v1"
+
+    @property
+    def case_events(self) -> str:
+        return f"{self.prefix}.case-events.v1"
+
+    @property
+    def utility_events(self) -> str:
+        return f"{self.prefix}.utility-events.v1"
+
+    @property
+    def progress(self) -> str:
+        return f"{self.prefix}.progress.v1"
+
+    @property
+    def county_metrics(self) -> str:
+        return f"{self.prefix}.county-metrics.v1"
+
+    @property
+    def parked(self) -> str:
+        return f"{self.prefix}.parked.v1"
+
+    def specs(self) -> tuple[TopicSpec, ...]:
+        """Every topic with its settings. Events are kept for ever: they are the log of record."""
+        kept = {"retention.ms": str(FOR_EVER), "cleanup.policy": "delete"}
+        compacted = {"cleanup.policy": "compact"}
+        return (
+            TopicSpec(self.province_push, PARTITIONS, {"retention.ms": str(SEVEN_DAYS_MS), "cleanup.policy": "delete"}),
+            TopicSpec(self.case_events, PARTITIONS, kept),
+            TopicSpec(self.utility_events, PARTITIONS, kept),
+            TopicSpec(self.progress, PARTITIONS, compacted),
+            TopicSpec(self.county_metrics, 1, compacted),
+            TopicSpec(self.parked, PARTITIONS, kept),
+        )

@@ -1,0 +1,89 @@
+"""The edge to PostgreSQL: pools, and migrations as numbered plain SQL."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import asyncpg
+
+Pool: TypeAlias = asyncpg.Pool
+Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+_NUMBERED: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+
+
+class MigrationError(Exception):
+    """The database and the folder of migrations disagree; the message says how and what to do."""
+
+
+async def open_pool(dsn: str, *, application: str, size: int = 8) -> Pool:
+    """A pool whose sessions name themselves ``application``.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database does not answer or refuses.
+    """
+    pool: Pool = await asyncpg.create_pool(
+        dsn, min_size=1, max_size=size, server_settings={"application_name": application}, command_timeout=60
+    )
+    return pool
+
+
+async def prepare(admin_dsn: str, service: str, password: str) -> None:
+    """Makes the service's schema and its least-privilege login role, both named ``service``; harmless when they stand."""
+    if not service.isidentifier():
+        raise ValueError(f"{service!r} cannot name a role and a schema")
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        await connection.execute(f"create schema if not exists {service}")
+        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", service):
+            await connection.execute(f"create role {service} login")
+        # ALTER ROLE takes no parameters, so the server quotes the password for us.
+        quoted = await connection.fetchval("select quote_literal($1::text)", password)
+        await connection.execute(f"alter role {service} with login password {quoted}")
+        await connection.execute(f"alter role {service} set search_path = {service}")
+        await connection.execute(f"alter role {service} set jit = off")
+        await connection.execute(f"alter role {service} set timezone = 'UTC'")
+        await connection.execute(f"grant usage on schema {service} to {service}")
+        await connection.execute(
+            f"alter default privileges in schema {service} grant select, insert, update, delete on tables to {service}"
+        )
+        await connection.execute(f"alter default privileges in schema {service} grant usage on sequences to {service}")
+    finally:
+        await connection.close()
+
+
+async def migrate(admin_dsn: str, service: str, files: Sequence[Path]) -> list[str]:
+    """Runs those of ``files`` that the schema has not had, in order, each in a transaction; returns their names.
+
+    Raises:
+        MigrationError: a file is misnamed, or one that ran has changed since.
+    """
+    files = sorted(files)
+    for file in files:
+        if not _NUMBERED.match(file.name):
+            raise MigrationError(f"{file.name}: name it NNNN_what_it_does.sql")
+    connection = await asyncpg.connect(admin_dsn)
+    done: list[str] = []
+    try:
+        await connection.execute(f"set search_path = {service}")
+        # Two starts at once must not run one migration twice.
+        await connection.execute("select pg_advisory_lock(hashtext($1))", f"migrate {service}")
+        await connection.execute(
+            "create table if not exists migrations"
+            " (name text primary key, body text not null, ran_at timestamptz not null default now())"
+        )
+        ran = {row["name"]: row["body"] for row in await connection.fetch("select name, body from migrations")}
+        for file in files:
+            body = file.read_text(encoding="utf-8")
+            if file.name in ran:
+                if ran[file.name] != body:
+                    raise MigrationError(f"{file.name} has changed since it ran: undo the change and add a new migration")
+                continue
+            async with connection.transaction():
+                await connection.execute(body)
+                await connection.execute("insert into migrations (name, body) values ($1, $2)", file.name, body)
+            done.append(file.name)
+    finally:
+        await connection.close()
+    return done

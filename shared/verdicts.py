@@ -1,0 +1,156 @@
+"""The judgement of one pushed event: accepted as it will be published, or rejected with pointers. Pure: no I/O."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.events.envelope import CONTROL_CHARACTER, Envelope, WireModel
+
+MOST_AHEAD: Final = timedelta(minutes=10)
+"""How far ahead of our clock a sender's time may be (CONTRACT §2)."""
+
+NOT_ENTITLED: Final = "not-entitled"
+MALFORMED: Final = "malformed"
+
+Data = TypeVar("Data", bound=WireModel)
+
+
+class FieldError(BaseModel):
+    """What is wrong at one place. ``pointer`` is a JSON Pointer (RFC 6901) into the item, e.g. ``/data/county``.
+
+    ``message`` never repeats the value: it may be somebody's data.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An event to publish: ``value`` is its normalised CloudEvent. ``ignored`` counts unknown fields left out."""
+
+    event_id: str
+    key: str
+    value: bytes
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An event that cannot be used. ``event_id`` is ``None`` where the item has no readable one."""
+
+    event_id: str | None
+    reason: str
+    errors: tuple[FieldError, ...] = field(default=())
+
+
+Verdict = Accepted | Rejected
+
+
+class Refusal(Exception):
+    """Raised while an item is read; becomes a :class:`Rejected`."""
+
+    def __init__(self, reason: str, *errors: FieldError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.errors = errors
+
+
+def event_id_of(item: object) -> str | None:
+    """The item's id if it has one that may be repeated in an answer."""
+    if isinstance(item, Mapping):
+        given = item.get("id")
+        if isinstance(given, str) and given.isascii() and given.isprintable() and len(given) <= 128:
+            return given
+    return None
+
+
+def open_envelope(item: object) -> tuple[Envelope, Mapping[str, Any]]:
+    """The context attributes and the ``data`` object of one item.
+
+    Raises:
+        Refusal: ``malformed``; it is no object, lacks an attribute, or holds a control character.
+    """
+    if not isinstance(item, Mapping):
+        raise Refusal(MALFORMED, FieldError(pointer="", message="an event is a JSON object"))
+    controls = tuple(_controls(item, ""))
+    if controls:
+        raise Refusal(MALFORMED, *controls)
+    try:
+        envelope = Envelope.model_validate(item)
+    except ValidationError as error:
+        raise Refusal(MALFORMED, *_field_errors(error, "")) from None
+    data = item.get("data")
+    if not isinstance(data, Mapping):
+        raise Refusal(MALFORMED, FieldError(pointer="/data", message="data is a JSON object"))
+    return envelope, data
+
+
+def require(condition: bool, reason: str, pointer: str, message: str) -> None:
+    """Raises a :class:`Refusal` unless ``condition`` holds."""
+    if not condition:
+        raise Refusal(reason, FieldError(pointer=pointer, message=message))
+
+
+def read_data(model: type[Data], envelope: Envelope, data: Mapping[str, Any]) -> Data:
+    """``data`` as ``model``; an absent ``recorded_at`` is the event's ``time``.
+
+    Raises:
+        Refusal: with a pointer to each wrong field; the reason is ``unknown-county``, ``unknown-item`` or ``invalid``.
+    """
+    fields = dict(data)
+    if fields.get("recorded_at") is None:
+        require(envelope.time is not None, "invalid", "/data/recorded_at", "say when it was recorded, here or in the event's time")
+        fields["recorded_at"] = envelope.time
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        kinds = [e["type"] for e in error.errors(include_url=False, include_input=False)]
+        reason = next((kind for kind in kinds if kind in ("unknown-county", "unknown-item")), "invalid")
+        raise Refusal(reason, *_field_errors(error, "/data")) from None
+
+
+def refuse_future(model: BaseModel, now: datetime, *names: str) -> None:
+    """Raises a :class:`Refusal` ``future`` if one of these times is over ten minutes ahead of ``now``."""
+    errors = [
+        FieldError(pointer=f"/data/{name}", message="over 10 minutes ahead of our clock: correct the sender's clock or the value")
+        for name in names
+        if (value := getattr(model, name)) is not None and value > now + MOST_AHEAD
+    ]
+    if errors:
+        raise Refusal("future", *errors)
+
+
+def ignored_fields(model: type[BaseModel], data: Mapping[str, Any], known: frozenset[str] = frozenset()) -> int:
+    """How many fields of ``data`` neither ``model`` nor ``known`` names."""
+    return sum(1 for name in data if name not in model.model_fields and name not in known)
+
+
+def _field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
+    return [
+        FieldError(
+            pointer=prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in e["loc"]),
+            message=e["msg"].removeprefix("Value error, "),
+        )
+        for e in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _controls(value: object, pointer: str) -> Iterator[FieldError]:
+    if isinstance(value, str):
+        if CONTROL_CHARACTER.search(value):
+            yield FieldError(pointer=pointer, message="holds a control character: remove it")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if CONTROL_CHARACTER.search(name):
+                yield FieldError(pointer=pointer, message="a field's name holds a control character: remove it")
+            else:
+                yield from _controls(inner, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _controls(inner, f"{pointer}/{place}")

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER
 
 log = structlog.get_logger()
 
@@ -48,14 +49,14 @@ class PartitionHandler(Protocol):
 
 async def _parse(batch: tuple[Record, ...]) -> KafkaMessage:
     # The stock parser decodes each header as UTF-8: one bad header would drop the whole batch.
-    return KafkaMessage(body=b"", headers={}, content_type=None, raw_message=batch, consumer=None)
+    return KafkaMessage(body=b"", headers={}, content_type=None, raw_message=batch, consumer=FAKE_CONSUMER)
 
 
 async def _decode(message: KafkaMessage) -> Any:
     return message.raw_message
 
 
-class PartitionConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
+class PartitionConsumer(ConsumerRebalanceListener):
     """Subscribes ``handler`` to ``topic``: partitions of a batch run side by side, each from its handler's position.
 
     A partition that fails is paused, its position read again, and sought with growing delay; the others go on.

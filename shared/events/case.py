@@ -1,14 +1,14 @@
 """Case events: ``cn.onething.case.step.v1`` on ``case-events``, keyed by the case number (CONTRACT §2)."""
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import counties, items
 from shared.events.envelope import IDENTIFIER, WireModel
+from shared.events.times import Day, Instant
 
 TYPE: Final = "cn.onething.case.step.v1"
 
@@ -84,12 +84,12 @@ class CaseStep(WireModel):
     county: CountyCode | None = None
     step: Step | None = None
     outcome: Literal["granted", "denied"] | None = None
-    occurred_at: AwareDatetime | None = None
-    recorded_at: AwareDatetime
+    occurred_at: Instant | None = None
+    recorded_at: Instant
     data_version: int = Field(default=1, ge=1, le=2**31 - 1, strict=True)
     operation: Operation = Operation.UPSERT
     channel: Channel | None = None
-    promised_on: date | None = None
+    promised_on: Day | None = None
     services: tuple[Service, ...] | None = Field(default=None, max_length=7)
 
     @model_validator(mode="after")

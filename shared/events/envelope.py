@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeVar
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.events.times import Instant
 
 MEDIA_TYPE: Final = "application/cloudevents+json"
 BATCH_MEDIA_TYPE: Final = "application/cloudevents-batch+json"
@@ -35,7 +37,7 @@ class Envelope(WireModel):
     source: str = Field(min_length=1, max_length=256)
     type: str = Field(min_length=1, max_length=128)
     subject: str = Field(min_length=1, max_length=200)
-    time: AwareDatetime | None = None
+    time: Instant | None = None
 
 
 def encode(envelope: Envelope, data: Mapping[str, Any] | BaseModel) -> bytes:

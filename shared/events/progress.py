@@ -4,13 +4,13 @@ A snapshot is whole: its reader needs nothing but the newest of each key. So wha
 registry) carries its whole timeline.
 """
 
-from datetime import date
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from shared.events.case import CountyCode, Service
 from shared.events.envelope import WireModel
+from shared.events.times import Day
 from shared.events.utility import Business, Level
 
 TYPE: Final = "cn.onething.progress.v1"
@@ -38,7 +38,7 @@ class Snapshot(WireModel):
 class PresencePeriod(WireModel):
     """How the company stood from ``effective_on`` until the next period begins."""
 
-    effective_on: date
+    effective_on: Day
     level: Level
     handles: tuple[Business, ...] = ()
 
@@ -55,8 +55,8 @@ class PresenceState(WireModel):
 class RegistryPeriod(WireModel):
     """The company serves the county from ``valid_from`` until before ``valid_to`` (``None``: still)."""
 
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
 
 
 class RegistryState(WireModel):

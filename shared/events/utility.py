@@ -1,13 +1,13 @@
 """Utility companies' events on ``utility-events``: installation steps and presence (CONTRACT §2)."""
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.events.case import CountyCode, Operation, Service
 from shared.events.envelope import IDENTIFIER, WireModel
+from shared.events.times import Day, Instant
 
 INSTALLATION_TYPE: Final = "cn.onething.installation.step.v1"
 PRESENCE_TYPE: Final = "cn.onething.presence.v1"
@@ -55,8 +55,8 @@ class Installation(WireModel):
     service: Service | None = None
     company: str = Field(pattern=IDENTIFIER)
     step: InstallationStep | None = None
-    occurred_at: AwareDatetime | None = None
-    recorded_at: AwareDatetime
+    occurred_at: Instant | None = None
+    recorded_at: Instant
     data_version: int = Field(default=1, ge=1, le=2**31 - 1, strict=True)
     operation: Operation = Operation.UPSERT
     reason: str | None = Field(default=None, max_length=200)
@@ -83,6 +83,6 @@ class Presence(WireModel):
     service: Service
     level: Level
     handles: Annotated[tuple[Business, ...], AfterValidator(_once)] = ()
-    effective_on: date
-    recorded_at: AwareDatetime
+    effective_on: Day
+    recorded_at: Instant
     evidence: str | None = Field(default=None, max_length=200)

@@ -72,6 +72,10 @@ CountyCode = Annotated[str, AfterValidator(_county)]
 ItemCode = Annotated[str, AfterValidator(_item)]
 
 
+def _once(services: tuple[Service, ...]) -> tuple[Service, ...]:
+    return tuple(sorted(set(services)))
+
+
 class CaseStep(WireModel):
     """The ``data`` of a case event, normalised: six-digit county of the roster, aware times.
 
@@ -90,7 +94,7 @@ class CaseStep(WireModel):
     operation: Operation = Operation.UPSERT
     channel: Channel | None = None
     promised_on: Day | None = None
-    services: tuple[Service, ...] | None = Field(default=None, max_length=7)
+    services: Annotated[tuple[Service, ...], AfterValidator(_once)] | None = Field(default=None, max_length=7)
 
     @model_validator(mode="after")
     def _names_what_it_changes(self) -> Self:

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared.events.envelope import MEDIA_TYPE
+
+log = structlog.get_logger()
+
+RETRY_SECONDS: Final = 1.0
+"""Between two attempts to reach a broker that has not answered yet."""
 
 CONTENT_TYPE: Final = ("content-type", f"{MEDIA_TYPE}; charset=UTF-8".encode())
 
@@ -26,7 +32,7 @@ class Message(NamedTuple):
 
 
 class Publisher:
-    """An acks=all producer with a bounded wait.
+    """An acks=all producer with a bounded wait. It may be entered before Kafka answers: it goes on trying.
 
     Idempotence is off on purpose: every reader merges duplicates and any order, while an idempotent producer
     that lost a batch to a long outage must be replaced before it can go on.
@@ -37,23 +43,42 @@ class Publisher:
         self._client_id = client_id
         self._timeout = timeout_seconds
         self._producer: AIOKafkaProducer | None = None
+        self._connecting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        # Made here, not in __init__: aiokafka binds to the loop that runs.
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            client_id=self._client_id,
-            acks="all",
-            linger_ms=2,
-            max_batch_size=256 * 1024,
-            request_timeout_ms=int(self._timeout * 1000),
-        )
-        await self._producer.start()
+        self._connecting = asyncio.create_task(self._connect())
+        # A broker that answers does so at once: then the first event need not be told to come again.
+        await asyncio.wait([self._connecting], timeout=self._timeout)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._connecting is not None, "enter the publisher first"
+        self._connecting.cancel()
+        await asyncio.wait([self._connecting])
         if self._producer is not None:
             await self._producer.stop()
+
+    async def _connect(self) -> None:
+        while True:
+            # Made here, not in __init__: aiokafka binds to the loop that runs.
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                client_id=self._client_id,
+                acks="all",
+                linger_ms=2,
+                max_batch_size=256 * 1024,
+                request_timeout_ms=int(self._timeout * 1000),
+            )
+            try:
+                await producer.start()
+                self._producer = producer
+                return
+            except (KafkaError, OSError) as error:
+                log.warning("kafka_unreachable", bootstrap=self._bootstrap, retry_in=RETRY_SECONDS, error=type(error).__name__)
+            finally:
+                if self._producer is not producer:
+                    await producer.stop()
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Returns when every in-sync replica has every message.
@@ -63,20 +88,24 @@ class Publisher:
         """
         if not messages:
             return
-        assert self._producer is not None, "enter the publisher first"
+        if self._producer is None:
+            raise KafkaUnavailable("no broker has answered yet")
+        waits: list[asyncio.Future[object]] = []
         try:
             async with asyncio.timeout(self._timeout):
-                waits = [
-                    await self._producer.send(message.topic, message.value, message.key.encode(), headers=[CONTENT_TYPE])
-                    for message in messages
-                ]
+                for message in messages:
+                    wait = await self._producer.send(message.topic, message.value, message.key.encode(), headers=[CONTENT_TYPE])
+                    waits.append(wait)
                 await asyncio.gather(*waits)
         except (TimeoutError, KafkaError, OSError) as error:
+            for wait in waits:
+                wait.cancel()  # nobody will ask for them any more
             raise KafkaUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def reachable(self) -> bool:
         """Whether a broker answers now; for readiness."""
-        assert self._producer is not None, "enter the publisher first"
+        if self._producer is None:
+            return False
         try:
             async with asyncio.timeout(2):
                 await self._producer.client.fetch_all_metadata()

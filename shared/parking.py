@@ -15,10 +15,13 @@ HIDDEN: Final = "«removed»"
 PERSONAL: Final = re.compile(
     r"(?<!\d)\d{17}[\dXx](?!\d)"  # resident identity number, 18 characters (GB 11643)
     r"|(?<!\d)\d{15}(?!\d)"  # its older form of 15 digits
-    r"|(?<!\d)1[3-9]\d{9}(?!\d)"  # mobile phone
-    r"|[一-鿿]"  # any Chinese character: names and addresses
+    r"|(?<!\d)1[3-9]\d-?\d{4}-?\d{4}(?!\d)"  # mobile phone
+    r"|(?<!\d)0\d{2,3}-\d{7,8}(?!\d)"  # telephone
 )
 """What a kept value may not look like."""
+
+PLAIN: Final = re.compile(r"[A-Za-z0-9._:/|+-]{1,256}")
+"""What a kept value looks like: an identifier, a code, a URN, a time. Names and addresses in any script do not."""
 
 CONTEXT: Final = ("specversion", "id", "source", "type", "subject", "time")
 
@@ -36,13 +39,14 @@ def redact(item: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, bool | float) or value is None:
+    return [_scalar(inner) for inner in value[:20]] if isinstance(value, list) else _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | str):
-        return HIDDEN if PERSONAL.search(str(value)) or len(str(value)) > 256 else value
-    if isinstance(value, list):
-        return [_value(inner) for inner in value[:20]]
-    return HIDDEN
+    text = str(value) if isinstance(value, int | str) else ""
+    return value if PLAIN.fullmatch(text) and not PERSONAL.search(text) else HIDDEN
 
 
 def parked_event(

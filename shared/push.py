@@ -56,7 +56,7 @@ async def read_body(request: Request) -> bytes:
     parts: list[bytes] = []
     length = 0
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > MOST_BYTES:
+    if announced.isdecimal() and int(announced) > MOST_BYTES:
         raise _too_large()
     async for part in request.stream():
         length += len(part)
@@ -150,7 +150,7 @@ async def settle(
             continue
         origin = f"http/{service}/{sender}/{_printable(push.request_id)}/{index}"
         value = parked_event(
-            service=service, origin=origin, verdict=verdict, raw=orjson.dumps(item), item=item,
+            service=service, origin=origin, verdict=verdict, raw=_bytes_of(item), item=item,
             fields=shown_fields, sender=sender, at=now,
         )  # fmt: skip
         messages.append(Message(parked_topic, origin, value))
@@ -186,6 +186,14 @@ def _result(index: int, verdict: Verdict) -> dict[str, Any]:
         verdict.reason, TITLES.get(verdict.reason, "Rejected"), "mend the places named in errors and send it again", verdict.errors
     )
     return {"index": index, "id": verdict.event_id, "status": "rejected", "problem": body.model_dump(exclude_none=True)}
+
+
+def _bytes_of(item: object) -> bytes:
+    """The item's JSON, for its digest; empty where it is nested too deeply to be written again."""
+    try:
+        return orjson.dumps(item)
+    except orjson.JSONEncodeError:
+        return b""
 
 
 def _printable(text: str) -> str:

@@ -1,8 +1,10 @@
 """The judgement of one pushed event: accepted as it will be published, or rejected with pointers. Pure: no I/O."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,6 +13,14 @@ from shared.events.envelope import CONTROL_CHARACTER, Envelope, WireModel
 
 MOST_AHEAD: Final = timedelta(minutes=10)
 """How far ahead of our clock a sender's time may be (CONTRACT §2)."""
+
+MOST_ERRORS: Final = 20
+"""How many places one answer names."""
+
+DEEPEST: Final = 16
+"""How deeply a value may be nested; ours need three levels."""
+
+_FIELD_NAME: Final = re.compile(r"[a-z_]{1,32}")
 
 NOT_ENTITLED: Final = "not-entitled"
 MALFORMED: Final = "malformed"
@@ -78,9 +88,9 @@ def open_envelope(item: object) -> tuple[Envelope, Mapping[str, Any]]:
     """
     if not isinstance(item, Mapping):
         raise Refusal(MALFORMED, FieldError(pointer="", message="an event is a JSON object"))
-    controls = tuple(_controls(item, ""))
-    if controls:
-        raise Refusal(MALFORMED, *controls)
+    unreadable = tuple(islice(_unreadable(item, ""), MOST_ERRORS))
+    if unreadable:
+        raise Refusal(MALFORMED, *unreadable)
     try:
         envelope = Envelope.model_validate(item)
     except ValidationError as error:
@@ -134,23 +144,30 @@ def ignored_fields(model: type[BaseModel], data: Mapping[str, Any], known: froze
 def _field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
     return [
         FieldError(
-            pointer=prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in e["loc"]),
+            pointer=prefix + "".join(f"/{part}" for part in e["loc"]),  # our own models' names: nothing to escape
             message=e["msg"].removeprefix("Value error, "),
         )
-        for e in error.errors(include_url=False, include_input=False)
+        for e in error.errors(include_url=False, include_input=False)[:MOST_ERRORS]
     ]
 
 
-def _controls(value: object, pointer: str) -> Iterator[FieldError]:
+def _unreadable(value: object, pointer: str, depth: int = 0) -> Iterator[FieldError]:
     if isinstance(value, str):
         if CONTROL_CHARACTER.search(value):
             yield FieldError(pointer=pointer, message="holds a control character: remove it")
+    elif isinstance(value, Mapping | list) and depth == DEEPEST:
+        yield FieldError(pointer=pointer, message=f"nested deeper than {DEEPEST} levels")
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             if CONTROL_CHARACTER.search(name):
                 yield FieldError(pointer=pointer, message="a field's name holds a control character: remove it")
             else:
-                yield from _controls(inner, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}")
+                yield from _unreadable(inner, _within(pointer, name), depth + 1)
     elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _controls(inner, f"{pointer}/{place}")
+        for inner in value:
+            yield from _unreadable(inner, pointer, depth + 1)
+
+
+def _within(pointer: str, name: str) -> str:
+    """The pointer to ``name``; its parent's where no field of ours can stand, for such a name may be somebody's data."""
+    return f"{pointer}/{name}" if pointer in ("", "/data") and _FIELD_NAME.fullmatch(name) else pointer

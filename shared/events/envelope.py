@@ -36,7 +36,7 @@ class Envelope(WireModel):
     id: str = Field(pattern=EVENT_ID)
     source: str = Field(min_length=1, max_length=256)
     type: str = Field(min_length=1, max_length=128)
-    subject: str = Field(min_length=1, max_length=200)
+    subject: str = Field(min_length=1, max_length=300)
     time: Instant | None = None
 
 

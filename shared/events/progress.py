@@ -10,8 +10,8 @@ from pydantic import Field
 
 from shared.events.case import CountyCode, Service
 from shared.events.envelope import WireModel
-from shared.events.times import Day
-from shared.events.utility import Business, Level
+from shared.events.times import Day, Instant
+from shared.events.utility import Business, InstallationStep, Level
 
 TYPE: Final = "cn.onething.progress.v1"
 
@@ -67,3 +67,24 @@ class RegistryState(WireModel):
     name: str
     service: Service
     periods: tuple[RegistryPeriod, ...]
+
+
+class InstallationState(WireModel):
+    """State of kind ``installation``; subject ``{company}/{installation_no}``.
+
+    ``step`` is the step that happened last, pauses aside; ``steps`` says when each happened. ``paused`` and ``resumed``
+    by rising time. What no event has named is absent. A deleted installation has an empty state.
+    """
+
+    installation_no: str
+    company: str
+    county: CountyCode | None = None
+    service: Service | None = None
+    case_no: str | None = None
+    case_source: str | None = None
+    customer_kind: str | None = None
+    data_version: int = Field(ge=1)
+    step: InstallationStep | None = None
+    steps: dict[InstallationStep, Instant] = Field(default_factory=dict)
+    paused: tuple[Instant, ...] = ()
+    resumed: tuple[Instant, ...] = ()

@@ -4,11 +4,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 Pool: TypeAlias = asyncpg.Pool
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+Unavailable: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,  # type: ignore[attr-defined]
+    asyncpg.InterfaceError,  # type: ignore[attr-defined]
+)
+"""What a database that is away, restarting or refusing raises."""
 
 _NUMBERED: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 
@@ -17,14 +26,14 @@ class MigrationError(Exception):
     """The database and the folder of migrations disagree; the message says how and what to do."""
 
 
-async def open_pool(dsn: str, *, application: str, size: int = 8) -> Pool:
-    """A pool whose sessions name themselves ``application``.
+async def open_pool(dsn: str, *, application: str, size: int = 8, **server_settings: str) -> Pool:
+    """A pool whose sessions name themselves ``application`` and have ``server_settings``.
 
     Raises:
         OSError, asyncpg.PostgresError: the database does not answer or refuses.
     """
     pool: Pool = await asyncpg.create_pool(
-        dsn, min_size=1, max_size=size, server_settings={"application_name": application}, command_timeout=60
+        dsn, min_size=1, max_size=size, server_settings={"application_name": application, **server_settings}, command_timeout=60
     )
     return pool
 
@@ -87,3 +96,13 @@ async def migrate(admin_dsn: str, service: str, files: Sequence[Path]) -> list[s
     finally:
         await connection.close()
     return done
+
+
+async def migrate_service(admin_dsn: str, service_dsn: str, service: str, files: Sequence[Path]) -> list[str]:
+    """Makes the service's schema and role (with the password of ``service_dsn``), then migrates; returns what ran.
+
+    Raises:
+        MigrationError: see :func:`migrate`.
+    """
+    await prepare(admin_dsn, service, unquote(urlsplit(service_dsn).password or ""))
+    return await migrate(admin_dsn, service, files)

@@ -1,0 +1,179 @@
+"""Use cases of the metrics service: count a batch, keep snapshots, fold counters, and answer each question."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from services.metrics import store
+from services.metrics.domain import co_location as halls
+from services.metrics.domain import figures
+from services.metrics.domain.cases import EMPTY, CaseEvent, CaseState, merge
+from services.metrics.domain.figures import Group, LowOp, Ranking
+from services.metrics.domain.notice import last_day
+from services.metrics.domain.notice import notice as write_notice
+from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read_snapshot
+from shared.events.progress import PresenceState, RegistryState, Snapshot
+from shared.items import Item
+from shared.postgres import Connection, Pool
+
+MOST_UNREADABLE: Final = 0.5
+FEWEST_TO_JUDGE: Final = 20
+"""A batch of at least so many records with over this share unreadable is a fault of ours or the sender's, not poison."""
+
+
+class RawRecord(NamedTuple):
+    """A record as it came: where, and its bytes."""
+
+    offset: int
+    value: bytes | None
+
+
+class Unusable(NamedTuple):
+    """A record to park: where it was, and why it could not be read."""
+
+    offset: int
+    value: bytes
+    error: Unreadable
+
+
+Park = Callable[[Sequence[Unusable]], Awaitable[None]]
+"""Makes the records durable on ``parked`` before it returns."""
+
+
+class BrokenBatch(Exception):
+    """Most of a batch is unreadable: parking it all would hide a fault. Nothing was taken."""
+
+
+def read_all(records: Sequence[RawRecord]) -> tuple[list[CaseRecord], list[Unusable]]:
+    """The case events among ``records``, and what could not be read."""
+    read: list[CaseRecord] = []
+    unusable: list[Unusable] = []
+    for offset, value in records:
+        try:
+            read.append(read_case(value))
+        except Unreadable as error:
+            unusable.append(Unusable(offset, value or b"", error))
+    refuse_broken_batch(len(records), len(unusable))
+    return read, unusable
+
+
+def refuse_broken_batch(records: int, unusable: int) -> None:
+    """Raises :class:`BrokenBatch` when most of a large enough batch is unreadable."""
+    if records >= FEWEST_TO_JUDGE and unusable > records * MOST_UNREADABLE:
+        raise BrokenBatch(f"{unusable} of {records} records are unreadable: find out what writes them before going on")
+
+
+def fold(records: Sequence[CaseRecord]) -> dict[tuple[str, str], CaseState]:
+    """The batch's own merge: one state a (source, case number)."""
+    grouped: dict[tuple[str, str], list[tuple[int, CaseEvent]]] = {}
+    for source, case_no, version, event in records:
+        grouped.setdefault((source, case_no), []).append((version, event))
+    return {key: _merged(events) for key, events in grouped.items()}
+
+
+def _merged(events: list[tuple[int, CaseEvent]]) -> CaseState:
+    if len(events) == 1:
+        return CaseState(events[0][0], (events[0][1],))
+    newest = max(version for version, _ in events)
+    return merge(EMPTY, newest, [event for version, event in events if version == newest])
+
+
+async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[RawRecord]) -> int:
+    """Counts one partition's records in one transaction with the offset; returns the next offset wanted.
+
+    Raises:
+        store.Fenced: another worker has counted this partition on; nothing was written.
+        BrokenBatch: most records are unreadable; nothing was written.
+    """
+    read, unusable = read_all(records)
+    if unusable:
+        await park(unusable)
+    by_name = fold(read)
+    wanted = records[-1].offset + 1
+    async with pool.acquire() as db, db.transaction():
+        await store.advance(db, topic, partition, expected, wanted)
+        ids = await _source_ids(db, {source for source, _ in by_name})
+        await store.merge_cases(db, {(ids[source], case_no): state for (source, case_no), state in by_name.items()})
+    return wanted
+
+
+async def _source_ids(db: Connection, sources: set[str]) -> dict[str, int]:
+    return await store.source_ids(db, sources) if sources else {}
+
+
+async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[RawRecord]) -> int:
+    """Keeps the newest snapshot of each subject in one transaction with the offset; returns the next offset wanted.
+
+    A record without a value is compaction's mark of a removed key: snapshots say themselves when they are deleted, so
+    it is passed over.
+
+    Raises:
+        store.Fenced, BrokenBatch: as :func:`count_batch`.
+    """
+    newest: dict[tuple[str, str], Snapshot] = {}
+    unusable: list[Unusable] = []
+    for offset, value in records:
+        if value is None:
+            continue
+        try:
+            snapshot = read_snapshot(value)
+        except Unreadable as error:
+            unusable.append(Unusable(offset, value, error))
+            continue
+        key = (snapshot.kind, snapshot.subject)
+        if key not in newest or newest[key].version < snapshot.version:
+            newest[key] = snapshot
+    refuse_broken_batch(len(records), len(unusable))
+    if unusable:
+        await park(unusable)
+    wanted = records[-1].offset + 1
+    async with pool.acquire() as db, db.transaction():
+        await store.advance(db, topic, partition, expected, wanted)
+        if newest:
+            await store.merge_snapshots(db, newest)
+    return wanted
+
+
+async def fold_counters(pool: Pool) -> int:
+    """Folds waiting counter deltas into the counters; returns how many batches were folded."""
+    async with pool.acquire() as db, db.transaction():
+        return await store.fold_deltas(db)
+
+
+async def counts(db: Connection, *, item: str | None, since: date | None, as_of: date, group_by: Group) -> dict[str, Any]:
+    """The answer of ``/v1/counts``."""
+    sums = await store.sums(db, group=group_by, item=item, since=since, as_of=as_of)
+    rows = figures.rows_by(group_by, sums)
+    return {"item": item, "from": since, "as_of": as_of, "rows": rows, "total": figures.total(rows)}
+
+
+async def ranking(
+    db: Connection, *, item: Item, measure: str, as_of: date, since: date | None = None, low: int, low_op: LowOp
+) -> Ranking:
+    """Units ranked by ``measure``."""
+    sums = await store.sums(db, group="county", item=item.code, since=since, as_of=as_of)
+    return figures.rank({row["key"]: row[measure] for row in sums}, item.pilots, low=low, low_op=low_op)
+
+
+async def co_location(db: Connection, as_of: date) -> dict[str, Any]:
+    """The answer of ``/v1/co-location``."""
+    registry = [RegistryState.model_validate(state) for state in await store.snapshots(db, "registry")]
+    presence = [PresenceState.model_validate(state) for state in await store.snapshots(db, "presence")]
+    return halls.co_location(registry, presence, as_of)
+
+
+async def notice(db: Connection, *, month: str, item: Item, low: int, low_op: LowOp) -> dict[str, Any]:
+    """The notice of ``month``, from one snapshot of the database, so that its parts agree."""
+    as_of = last_day(month)
+    async with db.transaction(isolation="repeatable_read", readonly=True):
+        sums = await store.sums(db, group="county", item=item.code, since=None, as_of=as_of)
+        seen_in_halls = await co_location(db, as_of)
+    ranked = figures.rank({row["key"]: row["handled"] for row in sums}, item.pilots, low=low, low_op=low_op)
+    completed = {row["key"]: row["completed"] for row in sums}
+    return write_notice(month, item, ranked, completed, seen_in_halls, low=low, low_op=low_op)
+
+
+async def consistency(db: Connection, *, item: str | None, county: str | None) -> dict[str, Any]:
+    """The answer of ``/v1/consistency``: a recount of the cases against the counters."""
+    checked, drift = await store.drift(db, item, county)
+    return {"checked": checked, "drift": drift}

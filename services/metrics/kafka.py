@@ -1,0 +1,81 @@
+"""The worker's subscriptions: case events and snapshots, each counted with its offset in one transaction."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from aiokafka import TopicPartition
+from faststream.kafka import KafkaBroker
+from prometheus_client import Counter
+
+from services.metrics import handlers, store
+from services.metrics.handlers import RawRecord, Unusable
+from shared.clock import now
+from shared.events.case import CaseStep
+from shared.kafka import Message, PartitionConsumer, Publisher, Record, Topics
+from shared.kafka.consumer import Halt
+from shared.parking import parked_event
+from shared.postgres import Pool
+
+GROUP: Final = "onething-metrics"
+
+COUNTED = Counter("onething_metrics_records_total", "Records taken from a topic.", ["topic"])
+PARKED = Counter("onething_metrics_parked_total", "Records that could not be read.", ["topic"])
+FENCED = Counter(
+    "onething_metrics_fenced_total", "Batches given up because another worker had counted the partition on.", ["topic"]
+)
+
+
+Take = Callable[[Pool, handlers.Park, str, int, int, Sequence[RawRecord]], Awaitable[int]]
+"""A use case that takes a partition's records: pool, park, topic, partition, expected offset, records."""
+
+
+class StoredOffset:
+    """A partition's way into the database; the offset lives there (``docs/decisions/0006-offset-in-the-database.md``)."""
+
+    def __init__(self, take: Take, pool: Pool, publisher: Publisher, topics: Topics) -> None:
+        self._take = take
+        self._pool = pool
+        self._publisher = publisher
+        self._topics = topics
+
+    async def position(self, partition: TopicPartition) -> int:
+        async with self._pool.acquire() as db:
+            return await store.position(db, partition.topic, partition.partition)
+
+    async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
+        async def park(unusable: Sequence[Unusable]) -> None:
+            await self._park(partition, unusable)
+
+        raw = [RawRecord(record.offset, record.value) for record in records]
+        try:
+            wanted = await self._take(self._pool, park, partition.topic, partition.partition, expected, raw)
+        except handlers.BrokenBatch as error:
+            raise Halt(str(error)) from error
+        except store.Fenced:
+            FENCED.labels(partition.topic).inc()
+            raise
+        COUNTED.labels(partition.topic).inc(len(records))
+        return wanted
+
+    async def _park(self, partition: TopicPartition, unusable: Sequence[Unusable]) -> None:
+        at = now()
+        messages = []
+        for offset, value, error in unusable:
+            origin = f"{partition.topic}/{partition.partition}/{offset}"
+            record = parked_event(
+                service="metrics", origin=origin, verdict=error.verdict, raw=value, item=error.item,
+                fields=CaseStep.model_fields.keys(), sender=None, at=at,
+            )  # fmt: skip
+            messages.append(Message(self._topics.parked, origin, record))
+        await self._publisher.publish(messages)
+        PARKED.labels(partition.topic).inc(len(messages))
+
+
+def subscribe(broker: KafkaBroker, topics: Topics, pool: Pool, publisher: Publisher, batch_records: int) -> list[PartitionConsumer]:
+    """The worker's consumers; call before the broker starts."""
+    cases = StoredOffset(handlers.count_batch, pool, publisher, topics)
+    snapshots = StoredOffset(handlers.keep_snapshots, pool, publisher, topics)
+    return [
+        PartitionConsumer(broker, topics.case_events, GROUP, cases, batch_records),
+        PartitionConsumer(broker, topics.progress, f"{GROUP}-progress", snapshots, batch_records),
+    ]

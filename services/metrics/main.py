@@ -1,0 +1,164 @@
+"""Composition root of the metrics service: ``python -m services.metrics.main api|worker|migrate``."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+from faststream.specification import AsyncAPI
+from pydantic import ValidationError
+
+from services.metrics import handlers, http, kafka, store
+from services.metrics.settings import Settings
+from shared import postgres, problems, telemetry, web
+from shared.clock import Clock, now
+from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+
+log = structlog.get_logger()
+
+FOLD_EVERY_SECONDS = 0.5
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def _database(pool: postgres.Pool) -> str | None:
+    try:
+        async with asyncio.timeout(2), pool.acquire() as db:
+            await store.answers(db)
+    except postgres.Unavailable as error:
+        return f"PostgreSQL does not answer: {type(error).__name__}"
+    return None
+
+
+def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
+    """The reading api. Needs the database alone, so that it answers while Kafka is away."""
+    pools: list[postgres.Pool] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        dsn = settings.postgres_dsn.get_secret_value()
+        async with await postgres.open_pool(dsn, application="metrics-api", size=settings.pool_size) as pool:
+            pools.append(pool)
+            yield
+            pools.clear()
+
+    async def database() -> str | None:
+        return await _database(pools[0]) if pools else "starting"
+
+    app = FastAPI(title="onething metrics", version="1", lifespan=lifespan)
+    problems.install(app)
+    tokens = (settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value())
+    app.include_router(http.routes(lambda: pools[0], clock, tokens))
+    web.add_health(app, {"postgres": database})
+
+    @app.get("/asyncapi.json", tags=["contracts"])
+    async def asyncapi() -> object:
+        """What the worker reads, as AsyncAPI."""
+        return AsyncAPI(_described(settings), title="onething metrics", version="1").to_specification().to_jsonable()
+
+    return app
+
+
+def _described(settings: Settings) -> KafkaBroker:
+    """The worker's broker with its subscriptions, never started: for its description alone."""
+    broker = KafkaBroker(settings.kafka)
+    kafka.subscribe(broker, Topics(settings.topic_prefix), None, None, settings.batch_records)  # type: ignore[arg-type]
+    return broker
+
+
+def build_worker(settings: Settings) -> FastAPI:
+    """The worker: consumers, the folder of counter deltas, and a small app that shows their health."""
+    topics = Topics(settings.topic_prefix)
+    pools: list[postgres.Pool] = []
+    consumers: list[PartitionConsumer] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        dsn = settings.postgres_dsn.get_secret_value()
+        # Offset and state commit together, so a crash that loses the last commits loses nothing: they are counted again.
+        relaxed = {"synchronous_commit": "off"}
+        async with (
+            await postgres.open_pool(dsn, application="metrics-worker", size=settings.pool_size, **relaxed) as pool,
+            Publisher(settings.kafka, client_id="metrics-worker") as publisher,
+        ):
+            pools.append(pool)
+            broker = KafkaBroker(settings.kafka, client_id="metrics-worker", apply_types=False, logger=None)
+            consumers.extend(kafka.subscribe(broker, topics, pool, publisher, settings.batch_records))
+            folding = asyncio.create_task(_fold_for_ever(pool))
+            starting = asyncio.create_task(start_patiently(broker))
+            yield
+            starting.cancel()
+            for consumer in consumers:
+                await consumer.stop()
+            await broker.stop()
+            folding.cancel()
+
+    async def database() -> str | None:
+        return await _database(pools[0]) if pools else "starting"
+
+    async def consuming() -> str | None:
+        halted = [consumer.halted for consumer in consumers if consumer.halted]
+        if halted:
+            return halted[0]
+        return None if consumers and all(consumer.ready for consumer in consumers) else "not consuming yet"
+
+    app = FastAPI(title="onething metrics worker", version="1", lifespan=lifespan)
+    problems.install(app)
+    web.add_health(app, {"postgres": database, "kafka": consuming})
+    return app
+
+
+async def _fold_for_ever(pool: postgres.Pool) -> None:
+    while True:
+        try:
+            folded = await handlers.fold_counters(pool)
+        except postgres.Unavailable as error:
+            log.warning("fold_failed", error=type(error).__name__)
+            folded = 0
+        if not folded:
+            await asyncio.sleep(FOLD_EVERY_SECONDS)
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Makes schema and role, and runs the migrations that are new; returns their names.
+
+    Raises:
+        ValueError: the administrator's DSN is not set.
+    """
+    if settings.postgres_admin_dsn is None:
+        raise ValueError("set ONETHING_POSTGRES_ADMIN_DSN: migrations run as the database's owner")
+    return await postgres.migrate_service(
+        settings.postgres_admin_dsn.get_secret_value(),
+        settings.postgres_dsn.get_secret_value(),
+        "metrics",
+        list(MIGRATIONS.glob("*.sql")),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one process; returns its exit status."""
+    usage = "usage: python -m services.metrics.main api|worker|migrate"
+    if len(arguments) != 1 or arguments[0] not in ("api", "worker", "migrate"):
+        sys.stderr.write(usage + "\n")
+        return 2
+    process = arguments[0]
+    telemetry.configure("metrics", process)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        missing = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        sys.stderr.write(f"settings: {missing}\n")
+        return 2
+    if process == "migrate":
+        log.info("migrated", ran=asyncio.run(migrate(settings)))
+        return 0
+    app = build_api(settings) if process == "api" else build_worker(settings)
+    web.serve(app, host=settings.host, port=settings.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

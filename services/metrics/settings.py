@@ -1,0 +1,21 @@
+"""Settings of the metrics service, from the environment (``ONETHING_…``)."""
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What both processes need. ``postgres_dsn`` is the service's own role; ``postgres_admin_dsn`` is for migrations only."""
+
+    model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
+
+    kafka: str = "127.0.0.1:9092"
+    topic_prefix: str = "onething"
+    host: str = "127.0.0.1"
+    port: int = 8103
+    postgres_dsn: SecretStr
+    postgres_admin_dsn: SecretStr | None = None
+    reader_token: SecretStr = SecretStr("")
+    operator_token: SecretStr = SecretStr("")
+    pool_size: int = 8
+    batch_records: int = 20_000

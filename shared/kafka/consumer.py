@@ -5,8 +5,7 @@ partitions, and goes on after a handler's exception (``docs/decisions/0003-own-t
 """
 
 import asyncio
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -30,6 +29,19 @@ LAST_BACKOFF_SECONDS: Final = 5.0
 
 class Halt(Exception):
     """Going on would lose or double events. The message says what to do; the consumer stays stopped."""
+
+
+async def start_patiently(broker: KafkaBroker) -> None:
+    """Starts ``broker`` and its subscribers, trying again until Kafka answers."""
+    while True:
+        try:
+            await broker.start()
+        except (KafkaError, OSError) as error:
+            log.warning("kafka_unreachable", retry_in=LAST_BACKOFF_SECONDS / 5, error=type(error).__name__)
+            await broker.stop()
+            await asyncio.sleep(LAST_BACKOFF_SECONDS / 5)
+        else:
+            return
 
 
 class PartitionHandler(Protocol):
@@ -68,10 +80,10 @@ class PartitionConsumer(ConsumerRebalanceListener):
         self._handler = handler
         self._positions: dict[TopicPartition, int] = {}
         self._failures: dict[TopicPartition, int] = {}
-        self._retries: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._committed_at = 0.0
+        self._commit_due = False
         self._subscriber = broker.subscriber(
             topic,
             batch=True,
@@ -114,7 +126,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         for partition in assigned:
             self._positions.pop(partition, None)
-            self._schedule(partition, 0.0)
+            self._spawn(self._return(partition, 0.0))
 
     async def _consume(self, batch: Any) -> None:
         if self.halted is not None:
@@ -128,8 +140,10 @@ class PartitionConsumer(ConsumerRebalanceListener):
             await asyncio.gather(*(self._run(partition, records) for partition, records in lanes.items()))
         finally:
             self._idle.set()
-        if time.monotonic() - self._committed_at > COMMIT_EVERY_SECONDS:
-            await self.commit()
+        if not self._commit_due:
+            # In its own time, so that the last batch before a quiet night is committed too.
+            self._commit_due = True
+            self._spawn(self._commit_late())
 
     async def _run(self, partition: TopicPartition, records: list[Record]) -> None:
         try:
@@ -160,16 +174,16 @@ class PartitionConsumer(ConsumerRebalanceListener):
         )  # fmt: skip
         if partition in self._consumer.assignment():
             self._consumer.pause(partition)
-            self._schedule(partition, delay)
+            self._spawn(self._return(partition, delay))
 
     def _halt(self, partition: TopicPartition, halt: Halt) -> None:
         self.halted = f"{self.topic}/{partition.partition}: {halt}"
         log.critical("consumer_halted", topic=self.topic, partition=partition.partition, what_to_do=str(halt))
 
-    def _schedule(self, partition: TopicPartition, delay: float) -> None:
-        task = asyncio.create_task(self._return(partition, delay))
-        self._retries.add(task)
-        task.add_done_callback(self._retries.discard)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _return(self, partition: TopicPartition, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -214,9 +228,13 @@ class PartitionConsumer(ConsumerRebalanceListener):
             self._consumer.seek(partition, position)
             self._positions[partition] = position
 
+    async def _commit_late(self) -> None:
+        await asyncio.sleep(COMMIT_EVERY_SECONDS)
+        self._commit_due = False
+        await self.commit()
+
     async def commit(self) -> None:
         """Tells Kafka how far we are, for lag tools; best effort, for the truth is in the handler's store."""
-        self._committed_at = time.monotonic()
         offsets = {p: offset for p, offset in self._positions.items() if p in self._consumer.assignment()}
         try:
             if offsets:
@@ -226,7 +244,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
 
     async def stop(self) -> None:
         """A last commit; call before the broker stops."""
-        for task in self._retries:
+        for task in self._tasks:
             task.cancel()
         if self._subscriber.consumer is not None:
             await self.commit()

@@ -220,7 +220,7 @@ async def sums(
         where day <= $1 and ($2::date is null or day >= $2) and ($3::text is null or item = $3)
             and ($4::text is null or county = $4)
         group by 1
-        """,  # noqa: S608 -- the column comes from the table above
+        """,
         as_of,
         since,
         item,

@@ -28,9 +28,9 @@ def merge(old: Iterable[Event[Installation]], new: Iterable[Event[Installation]]
 
 
 def _registers(data: Installation) -> Iterator[Hashable]:
-    deletes = data.operation is Operation.DELETE
-    yield "deleted" if deletes else "other"
-    if data.step is not None and not deletes:
+    if data.operation is Operation.DELETE:
+        yield "deleted"
+    else:
         yield (data.step, data.occurred_at) if data.step in REPEATING else (data.step,)
     for name in ATTRIBUTES:
         if getattr(data, name) is not None:
@@ -38,9 +38,12 @@ def _registers(data: Installation) -> Iterator[Hashable]:
 
 
 def is_deleted(state: Known) -> bool:
-    """Whether its latest delete is not older than its latest other event. A later event revives it."""
-    deletes = [event.mark.recorded_at for event in state if event.data.operation is Operation.DELETE]
-    others = [event.mark.recorded_at for event in state if event.data.operation is not Operation.DELETE]
+    """Whether its latest delete is not older than its latest other event, by time recorded, then id.
+
+    Both are always kept: the latest other event holds its own step's register. A later event revives the installation.
+    """
+    deletes = [event.mark[:2] for event in state if event.data.operation is Operation.DELETE]
+    others = [event.mark[:2] for event in state if event.data.operation is not Operation.DELETE]
     return bool(deletes) and (not others or max(deletes) >= max(others))
 
 

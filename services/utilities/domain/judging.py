@@ -7,7 +7,6 @@ from typing import Any, Final
 import orjson
 
 from services.utilities.domain.installations import REPEATING
-from services.utilities.domain.registers import Event
 from services.utilities.domain.registry import Registry, subject_of
 from shared import counties
 from shared.clock import business_day
@@ -70,8 +69,8 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
     return Accepted(envelope.id, envelope.subject, encode(envelope, body), ignored_fields(type(body), data))
 
 
-def read(value: bytes | None) -> Event[Installation] | Event[Presence]:
-    """An event as it stands on the topic. Entitlement and the clock were judged at the edge; the form is judged again.
+def read(value: bytes | None) -> tuple[str, Installation | Presence]:
+    """The id and the data of an event as it stands on the topic. Entitlement and the clock were judged at the edge; the form is judged again.
 
     Raises:
         Refusal: it is none of ours.
@@ -80,9 +79,7 @@ def read(value: bytes | None) -> Event[Installation] | Event[Presence]:
     envelope, data = open_envelope(item)
     envelope, body = _read(envelope, data)
     require(envelope.source == source_of(body.company), NOT_ENTITLED, "/source", "not the source of the company that it names")
-    if isinstance(body, Installation):
-        return Event.of(envelope.id, body)
-    return Event.of(envelope.id, body)
+    return envelope.id, body
 
 
 def parse(value: bytes | None) -> object:

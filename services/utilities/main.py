@@ -1,0 +1,218 @@
+"""Composition root of the utilities service.
+
+``python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again``
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+from faststream.specification import AsyncAPI
+from pydantic import ValidationError
+
+from services.utilities import handlers, http, kafka, store
+from services.utilities.domain.registry import RegistryErrors
+from services.utilities.settings import Settings, read_companies
+from shared import postgres, problems, telemetry, web
+from shared.clock import Clock, now
+from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+
+log = structlog.get_logger()
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, postgres.MigrationError, *postgres.Unavailable)
+"""What the operator can mend: the message says enough without a traceback."""
+
+USAGE: Final = "usage: python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again"
+
+
+async def _database(pool: postgres.Pool | None) -> str | None:
+    if pool is None:
+        return "starting"
+    try:
+        async with asyncio.timeout(2), pool.acquire() as db:
+            await store.answers(db)
+    except postgres.Unavailable as error:
+        return f"PostgreSQL does not answer: {type(error).__name__}"
+    return None
+
+
+def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
+    """The push edge of the companies.
+
+    Raises:
+        OSError, ValueError: the companies' file cannot be read.
+    """
+    companies = read_companies(settings.companies_file) if settings.companies_file is not None else {}
+    publisher = Publisher(settings.kafka, client_id="utilities-api")
+    pool: postgres.Pool | None = None
+    registry: handlers.CurrentRegistry | None = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        nonlocal pool, registry
+        dsn = settings.postgres_dsn.get_secret_value()
+        async with await postgres.open_pool(dsn, application="utilities-api", size=settings.pool_size) as pool, publisher:
+            registry = handlers.CurrentRegistry(pool)
+            yield
+
+    def current_registry() -> handlers.CurrentRegistry:
+        assert registry is not None, "requests come within the lifespan"
+        return registry
+
+    async def database() -> str | None:
+        return await _database(pool)
+
+    async def reachable() -> str | None:
+        return None if await publisher.reachable() else f"Kafka does not answer at {settings.kafka}"
+
+    app = FastAPI(title="onething utilities", version="1", lifespan=lifespan)
+    problems.install(app)
+    app.include_router(http.routes(companies, lambda: publisher, current_registry, Topics(settings.topic_prefix), clock))
+    web.add_health(app, {"postgres": database, "kafka": reachable})
+
+    @app.get("/asyncapi.json", tags=["contracts"])
+    async def asyncapi() -> object:
+        """What the worker reads, as AsyncAPI."""
+        return AsyncAPI(_described(settings), title="onething utilities", version="1").to_specification().to_jsonable()
+
+    return app
+
+
+def _described(settings: Settings) -> KafkaBroker:
+    """The worker's broker with its subscription, never started: for its description alone."""
+    broker = KafkaBroker(settings.kafka)
+    kafka.subscribe(broker, Topics(settings.topic_prefix), None, settings.batch_records)  # type: ignore[arg-type]
+    return broker
+
+
+def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
+    """The worker: consumer, publisher of snapshots, and a small app that shows their health."""
+    topics = Topics(settings.topic_prefix)
+    pool: postgres.Pool | None = None
+    consumer: PartitionConsumer | None = None
+    snapshots: kafka.SnapshotPublisher | None = None
+    publishing: asyncio.Task[None] | None = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        nonlocal pool, consumer, snapshots, publishing
+        dsn = settings.postgres_dsn.get_secret_value()
+        changed = asyncio.Event()
+        async with (
+            await postgres.open_pool(dsn, application="utilities-worker", size=settings.pool_size) as pool,
+            Publisher(settings.kafka, client_id="utilities-worker") as publisher,
+        ):
+            snapshots = kafka.SnapshotPublisher(pool, publisher, topics, changed, clock)
+            broker = KafkaBroker(settings.kafka, client_id="utilities-worker", apply_types=False, logger=None)
+            handler = kafka.UtilityEvents(pool, publisher, topics, changed, clock)
+            consumer = kafka.subscribe(broker, topics, handler, settings.batch_records)
+            publishing = asyncio.create_task(snapshots.run())
+            starting = asyncio.create_task(start_patiently(broker))
+            yield
+            starting.cancel()
+            await consumer.stop()
+            await broker.stop()
+            publishing.cancel()
+            await asyncio.wait([publishing, starting])
+
+    async def database() -> str | None:
+        return await _database(pool)
+
+    async def consuming() -> str | None:
+        if consumer is None:
+            return "starting"
+        return consumer.halted or (None if consumer.ready else "not consuming yet")
+
+    async def telling() -> str | None:
+        if snapshots is None or publishing is None:
+            return "starting"
+        return "the publisher has ended: see the log" if publishing.done() else snapshots.wrong
+
+    app = FastAPI(title="onething utilities worker", version="1", lifespan=lifespan)
+    problems.install(app)
+    web.add_health(app, {"postgres": database, "kafka": consuming, "publisher": telling})
+    return app
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Makes schema and role, and runs the migrations that are new; returns their names.
+
+    Raises:
+        ValueError: the administrator's DSN is not set.
+    """
+    if settings.postgres_admin_dsn is None:
+        raise ValueError("set ONETHING_POSTGRES_ADMIN_DSN: migrations run as the database's owner")
+    return await postgres.migrate_service(
+        settings.postgres_admin_dsn.get_secret_value(),
+        settings.postgres_dsn.get_secret_value(),
+        "utilities",
+        list(MIGRATIONS.glob("*.sql")),
+    )
+
+
+async def import_registry(settings: Settings, text: str) -> handlers.Import:
+    """Makes the registry what the CSV ``text`` says.
+
+    Raises:
+        RegistryErrors: lines are wrong.
+    """
+    async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-import", size=1) as pool:
+        return await handlers.import_registry(pool, text, now())
+
+
+async def publish_again(settings: Settings) -> int:
+    """Has the worker publish every snapshot again; returns how many."""
+    async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-again", size=1) as pool:
+        return await handlers.publish_again(pool)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one process or command; returns its exit status."""
+    match arguments:
+        case ["api" | "worker" | "migrate" | "publish-again"] | ["import-registry", _]:
+            process = arguments[0]
+        case _:
+            sys.stderr.write(USAGE + "\n")
+            return 2
+    telemetry.configure("utilities", process)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        missing = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        sys.stderr.write(f"settings: {missing}\n")
+        return 2
+    try:
+        return _run(process, arguments[1:], settings)
+    except RegistryErrors as error:
+        sys.stderr.write("the registry was not imported; mend these lines:\n" + "\n".join(error.errors) + "\n")
+    except UnicodeDecodeError:
+        sys.stderr.write("the registry was not imported: the file is not UTF-8\n")
+    except MENDABLE as error:
+        sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")
+    return 1
+
+
+def _run(process: str, arguments: list[str], settings: Settings) -> int:
+    match process:
+        case "migrate":
+            log.info("migrated", ran=asyncio.run(migrate(settings)))
+        case "import-registry":
+            done = asyncio.run(import_registry(settings, Path(arguments[0]).read_text(encoding="utf-8")))
+            log.info("registry_imported", **done._asdict())
+        case "publish-again":
+            log.info("to_be_published_again", snapshots=asyncio.run(publish_again(settings)))
+        case _:
+            app = build_api(settings) if process == "api" else build_worker(settings)
+            web.serve(app, host=settings.host, port=settings.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

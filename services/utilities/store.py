@@ -1,0 +1,163 @@
+"""All SQL of the utilities service. Functions take a connection; transactions are the caller's."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from shared.events.progress import Kind, Snapshot
+from shared.postgres import Connection
+
+TABLES: Final[dict[Kind, str]] = {"registry": "registry", "presence": "presence", "installation": "installations"}
+"""The table of each kind's subjects."""
+
+
+class Fenced(Exception):
+    """The partition's offset is not the expected one: another worker has taken its records on. Nothing was written."""
+
+
+class Stored(NamedTuple):
+    """A subject as it was: its winning events (none for the registry), what is told of it, and its version."""
+
+    events: list[dict[str, Any]]
+    state: dict[str, Any]
+    deleted: bool
+    version: int
+
+
+class Row(NamedTuple):
+    """A subject as it is to be."""
+
+    subject: str
+    events: list[dict[str, Any]]
+    state: dict[str, Any]
+    deleted: bool
+    version: int
+
+
+async def answers(db: Connection) -> None:
+    """Returns when the database answers and the migrations have run."""
+    await db.fetchval("select 1 from offsets limit 1")
+
+
+async def position(db: Connection, topic: str, partition: int) -> int:
+    """The next offset wanted; 0 where nothing was taken yet."""
+    found = await db.fetchval("select next_offset from offsets where topic = $1 and partition = $2", topic, partition)
+    return 0 if found is None else int(found)
+
+
+async def advance(db: Connection, topic: str, partition: int, expected: int, following: int) -> None:
+    """Moves the partition's offset from ``expected``. Comes first in its transaction: it is the lock on the partition.
+
+    Raises:
+        Fenced: the offset is another.
+    """
+    if expected == 0:
+        await db.execute(
+            "insert into offsets (topic, partition, next_offset) values ($1, $2, 0) on conflict do nothing", topic, partition
+        )
+    moved = await db.fetchval(
+        "update offsets set next_offset = $4 where topic = $1 and partition = $2 and next_offset = $3 returning true",
+        topic, partition, expected, following,
+    )  # fmt: skip
+    if not moved:
+        raise Fenced(f"{topic}/{partition} stands at another offset than {expected}")
+
+
+async def lock_subjects(db: Connection, kind: Kind, subjects: Collection[str]) -> dict[str, Stored]:
+    """Those of ``subjects`` that are known, locked in key order until the transaction ends."""
+    events = "'[]'::jsonb" if kind == "registry" else "events"
+    rows = await db.fetch(
+        f"select subject, {events} as events, state, deleted, version from {TABLES[kind]}"
+        " where subject = any($1::text[]) order by subject for update",
+        list(subjects),
+    )
+    return {
+        row["subject"]: Stored(json.loads(row["events"]), json.loads(row["state"]), row["deleted"], row["version"]) for row in rows
+    }
+
+
+async def put_subjects(db: Connection, kind: Kind, rows: Iterable[Row]) -> None:
+    """Inserts or replaces ``rows``, in one statement."""
+    ordered = sorted(rows)
+    if not ordered:
+        return
+    columns = ["subject", "state", "deleted", "version"]
+    types = ["text", "jsonb", "boolean", "bigint"]
+    values: list[list[Any]] = [
+        [row.subject for row in ordered],
+        [_json(row.state) for row in ordered],
+        [row.deleted for row in ordered],
+        [row.version for row in ordered],
+    ]
+    if kind != "registry":
+        columns.append("events")
+        types.append("jsonb")
+        values.append([_json(row.events) for row in ordered])
+    unnested = ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types, 1))
+    replaced = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+    await db.execute(
+        f"insert into {TABLES[kind]} ({', '.join(columns)}) select * from unnest({unnested})"
+        f" on conflict (subject) do update set {replaced}",
+        *values,
+    )
+
+
+async def lock_registry(db: Connection) -> dict[str, Stored]:
+    """The whole registry; nobody else may write it until the transaction ends."""
+    await db.execute("lock table registry in share row exclusive mode")
+    return await lock_subjects(db, "registry", [row["subject"] for row in await db.fetch("select subject from registry")])
+
+
+async def pairs(db: Connection) -> list[tuple[str, str, str]]:
+    """County, company and service of each pair of the registry that is or was."""
+    rows = await db.fetch("select county, company, service from registry where not deleted")
+    return [(row["county"], row["company"], row["service"]) for row in rows]
+
+
+async def lead(db: Connection) -> bool:
+    """Whether this session is the one that publishes, from now until it ends or resets."""
+    return bool(await db.fetchval("select pg_try_advisory_lock(hashtext('utilities publisher'))"))
+
+
+async def unpublished(db: Connection, kind: Kind, limit: int) -> list[Snapshot]:
+    """Snapshots of rows whose version is above their published version, the oldest first."""
+    rows = await db.fetch(
+        f"select subject, version, deleted, state from {TABLES[kind]} where version > published_version order by version limit $1",
+        limit,
+    )
+    return [
+        Snapshot(kind=kind, subject=row["subject"], version=row["version"], deleted=row["deleted"], state=json.loads(row["state"]))
+        for row in rows
+    ]
+
+
+async def mark_published(db: Connection, kind: Kind, snapshots: Sequence[Snapshot]) -> None:
+    """Notes which version of each subject stands on the topic. Rows are locked in key order, as the merge locks them."""
+    table = TABLES[kind]
+    await db.execute(
+        f"""
+        with sent as materialized (
+            select subject, sent.version
+            from {table} join unnest($1::text[], $2::bigint[]) as sent (subject, version) using (subject)
+            order by subject for update of {table}
+        )
+        update {table} set published_version = sent.version
+        from sent where sent.subject = {table}.subject and {table}.published_version < sent.version
+        """,
+        [snapshot.subject for snapshot in snapshots],
+        [snapshot.version for snapshot in snapshots],
+    )
+
+
+async def forget_published(db: Connection) -> int:
+    """Makes every row unpublished, so that all are sent again; returns how many. Call in a transaction."""
+    count = 0
+    for table in TABLES.values():
+        await db.execute(f"lock table {table} in share row exclusive mode")
+        status = await db.execute(f"update {table} set published_version = 0")
+        count += int(status.rpartition(" ")[2])
+    return count
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

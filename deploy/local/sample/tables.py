@@ -42,6 +42,10 @@ def hall_table(co_location: Mapping[str, Any]) -> Table:
     total = co_location["total"]
     table.add_section()
     table.add_row(
-        "全市", str(total["applicable"]), str(total["co_located"]), percent(total["rate"]), f"{total['none_at_all']}个单位"
+        "全市",
+        str(total["applicable"]),
+        str(total["co_located"]),
+        percent(total["rate"]),
+        f"{total['none_at_all']}个单位无企业进驻",
     )
     return table

@@ -69,7 +69,7 @@ def _leaders(ranking: Ranking) -> str:
 
 
 def _low(ranking: Ranking, low: int, low_op: LowOp) -> str:
-    limit = f"不足{low}件" if low_op == "lt" else f"在{low}件以下"
+    limit = f"不足{low}件" if low_op == "lt" else f"{low}件以下"
     if not ranking.low:
         return f"没有办件量{limit}的县(市、区)。"
     zero = set(ranking.zero)

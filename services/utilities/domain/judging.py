@@ -70,7 +70,9 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
 
 
 def read(value: bytes | None) -> tuple[str, Installation | Presence]:
-    """The id and the data of an event as it stands on the topic. Entitlement and the clock were judged at the edge; the form is judged again.
+    """The id and the data of an event as it stands on the topic.
+
+    Entitlement and the clock were judged at the edge; the form is judged again.
 
     Raises:
         Refusal: it is none of ours.

@@ -47,7 +47,7 @@ def _tell_presence(state: State[Presence]) -> Telling:
     return Telling(deleted=False, state=presence.describe(state).model_dump(mode="json"))
 
 
-INSTALLATIONS: Final = Kept[Installation](
+INSTALLATIONS: Final[Kept[Installation]] = Kept(
     kind="installation",
     model=Installation,
     subject=lambda data: f"{data.company}/{data.installation_no}",
@@ -55,7 +55,7 @@ INSTALLATIONS: Final = Kept[Installation](
     tell=_tell_installation,
 )
 
-PRESENCE: Final = Kept[Presence](
+PRESENCE: Final[Kept[Presence]] = Kept(
     kind="presence",
     model=Presence,
     subject=lambda data: subject_of(data.county, data.company, data.service),

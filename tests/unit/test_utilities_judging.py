@@ -1,0 +1,101 @@
+"""What a company may push: each refusal with its reason and pointer, and what is published of an accepted event."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from services.utilities.domain.judging import judge, read
+from services.utilities.domain.registry import Pair, Registry
+from shared.verdicts import Accepted, Refusal, Rejected
+from tests import utilities_oracle as oracle
+
+NOW = datetime(2024, 9, 30, 4, tzinfo=UTC)
+REGISTRY = Registry(frozenset({Pair("130607", "baoding-power", "power")}))
+
+
+def _installation(**data: Any) -> dict[str, Any]:
+    given = {"county": "130607", "service": "power", "step": "accepted", "occurred_at": "2024-09-29T08:00:00Z"} | data
+    return oracle.installation("baoding-power", "AZ1", event_id="e1", recorded_at="2024-09-29T09:00:00Z") | {
+        "data": {"installation_no": "AZ1", "company": "baoding-power", "recorded_at": "2024-09-29T09:00:00Z"} | given
+    }
+
+
+def _presence(**data: Any) -> dict[str, Any]:
+    event = oracle.presence(
+        "baoding-power", "130607", "power", event_id="e1", effective_on="2024-09-01", recorded_at="2024-09-29T09:00:00Z",
+        level="own_window", handles=["public_service"],
+    )  # fmt: skip
+    return event | {"data": event["data"] | data}
+
+
+def _judge(item: object) -> Accepted | Rejected:
+    return judge(item, "baoding-power", REGISTRY, NOW)
+
+
+def test_an_installation_is_published_normalised_under_its_number() -> None:
+    verdict = _judge(_installation(county="130621002003", occurred_at="2024-09-29T16:00:00+08:00", colour="red"))
+    assert isinstance(verdict, Accepted)
+    assert (verdict.event_id, verdict.key, verdict.ignored) == ("e1", "AZ1", 1)
+    data = orjson.loads(verdict.value)["data"]
+    assert (data["county"], data["occurred_at"], "colour" in data) == ("130607", "2024-09-29T08:00:00Z", False)
+
+
+def test_a_presence_is_published_under_its_normalised_subject() -> None:
+    event = _presence(county="130621") | {"subject": "130621/baoding-power/power"}
+    verdict = _judge(event)
+    assert isinstance(verdict, Accepted)
+    assert verdict.key == orjson.loads(verdict.value)["subject"] == "130607/baoding-power/power"
+
+
+def test_what_is_published_is_read_again_as_it_was() -> None:
+    verdict = _judge(_presence())
+    assert isinstance(verdict, Accepted)
+    event_id, body = read(verdict.value)
+    assert (event_id, body.county, body.model_dump(mode="json", exclude_none=True)) == ("e1", "130607", _presence()["data"])
+
+
+@pytest.mark.parametrize(
+    ("item", "reason", "pointer"),
+    [
+        (_presence() | {"source": "urn:onething:company:china-mobile"}, "not-entitled", "/source"),
+        (_presence(company="china-mobile"), "not-entitled", "/data/company"),
+        # Another's event is another's, however wrong it is otherwise.
+        (_presence(company="china-mobile", level="palace"), "not-entitled", "/data/company"),
+        (_presence(service="heat") | {"subject": "130607/baoding-power/heat"}, "not-entitled", "/data/county"),
+        (_installation(county="130608"), "not-entitled", "/data/county"),
+        (_installation(county="999999"), "unknown-county", "/data/county"),
+        (_installation(step="painted"), "invalid", "/data/step"),
+        (_installation(step="paused", operation="retract", occurred_at=None), "invalid", "/data/occurred_at"),
+        (_installation(occurred_at="2024-09-30T04:10:01Z"), "future", "/data/occurred_at"),
+        (_installation(recorded_at="2024-09-30T04:10:01Z"), "future", "/data/recorded_at"),
+        (_presence(effective_on="2024-10-01"), "future", "/data/effective_on"),
+        (_installation() | {"subject": "AZ2"}, "invalid", "/subject"),
+        (_presence() | {"subject": "130608/baoding-power/power"}, "invalid", "/subject"),
+        (_presence() | {"subject": "baoding-power"}, "invalid", "/subject"),
+        (_presence() | {"type": "cn.onething.case.step.v1"}, "invalid", "/type"),
+        ({**_presence(), "data": None}, "malformed", "/data"),
+        ("an event", "malformed", ""),
+    ],
+)
+def test_what_cannot_be_taken_says_where_and_why(item: object, reason: str, pointer: str) -> None:
+    verdict = _judge(item)
+    assert isinstance(verdict, Rejected)
+    assert (verdict.reason, [error.pointer for error in verdict.errors]) == (reason, [pointer])
+
+
+def test_ten_minutes_ahead_is_still_taken() -> None:
+    assert isinstance(_judge(_installation(occurred_at="2024-09-30T04:10:00Z")), Accepted)
+
+
+def test_a_delete_needs_neither_step_nor_county() -> None:
+    event = _installation(operation="delete", step=None, occurred_at=None, county=None, service=None)
+    assert isinstance(_judge(event), Accepted)
+    assert isinstance(judge(event, "baoding-power", Registry(frozenset()), NOW), Rejected)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", orjson.dumps(_presence() | {"source": "urn:onething:company:other"})])
+def test_a_record_that_is_none_of_ours_is_refused(value: bytes | None) -> None:
+    with pytest.raises(Refusal):
+        read(value)

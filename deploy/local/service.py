@@ -1,0 +1,78 @@
+"""The six service processes: what each is called, and the environment it needs, no more."""
+
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import httpx
+
+from deploy.local.parts import LOOPBACK, Part, base_environment, guarded
+
+Service = Literal["intake", "utilities", "metrics"]
+Process = Literal["api", "worker"]
+
+SERVICES: Final[tuple[Service, ...]] = ("intake", "utilities", "metrics")
+STORED: Final[tuple[Service, ...]] = ("utilities", "metrics")
+"""The services with a schema of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the processes need, of which each gets its own share. ``dsns`` is by service."""
+
+    kafka: str
+    topic_prefix: str
+    dsns: Mapping[str, str]
+    senders_file: Path
+    companies_file: Path
+    reader_token: str
+    operator_token: str
+
+
+def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
+    """The variables of one process."""
+    variables = base_environment() | {
+        "PYTHONUNBUFFERED": "1",
+        "ONETHING_KAFKA": needs.kafka,
+        "ONETHING_TOPIC_PREFIX": needs.topic_prefix,
+        "ONETHING_HOST": LOOPBACK,
+        "ONETHING_PORT": str(port),
+    }
+    if service in STORED:
+        variables["ONETHING_POSTGRES_DSN"] = needs.dsns[service]
+    match service:
+        case "intake":
+            variables["ONETHING_SENDERS_FILE"] = str(needs.senders_file)
+        case "utilities":
+            variables["ONETHING_COMPANIES_FILE"] = str(needs.companies_file)
+        case "metrics":
+            variables["ONETHING_READER_TOKEN"] = needs.reader_token
+            variables["ONETHING_OPERATOR_TOKEN"] = needs.operator_token
+    return variables
+
+
+def service_part(service: Service, process: Process, port: int, log: Path, variables: Mapping[str, str]) -> Part:
+    """One process as a part; ready when its ``/readyz`` says so."""
+
+    async def probe() -> bool:
+        return await is_ready(f"http://{LOOPBACK}:{port}")
+
+    return Part(
+        name=f"{service} {process}",
+        command=tuple(guarded([sys.executable, "-m", f"services.{service}.main", process], signal.SIGTERM)),
+        log=log,
+        probe=probe,
+        environment=variables,
+    )
+
+
+async def is_ready(url: str) -> bool:
+    """Whether ``{url}/readyz`` answers 200."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=4) as client:
+            return (await client.get(f"{url}/readyz")).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,18 +1,18 @@
 """All SQL of the metrics service. Functions take a connection; those that write expect a transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
 import orjson
 
 from services.metrics.domain.cases import MEASURES, CaseState, CaseView, Contribution, Deltas, dump_events, load_events, merge, view
+from services.metrics.domain.quick import QuickStep, moved_by, quick_step
 from shared.events.progress import Snapshot
 from shared.postgres import Connection
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MEASURE_COLUMNS: Final = ", ".join(MEASURES)
-_DAY_COLUMNS: Final = ", ".join(f"{measure}_on" for measure in MEASURES)
 
 CaseKey = tuple[int, str]
 """(id of the source, case number)"""
@@ -74,15 +74,74 @@ from unnest($1::smallint[], $2::text[]) with ordinality as k (source_id, case_no
 join cases as c on c.source_id = k.source_id and c.case_no = k.case_no
 """
 
+_CASE_VALUES: Final = (
+    "data_version", "deleted", "latest_at", "county", "item", "channel", "promised_on",
+    *(f"{measure}_on" for measure in MEASURES), "events",
+)  # fmt: skip
+_CASE_COLUMNS: Final = f"source_id, case_no, {', '.join(_CASE_VALUES)}"
+
 _WRITE_CASES: Final = f"""
-insert into cases (source_id, case_no, data_version, deleted, county, item, {_DAY_COLUMNS}, events)
+insert into cases ({_CASE_COLUMNS})
 select * from unnest(
-    $1::smallint[], $2::text[], $3::int[], $4::boolean[], $5::text[], $6::text[], $7::date[], $8::date[], $9::date[],
-    $10::date[], $11::date[], $12::date[], $13::date[], $14::date[], $15::date[], $16::text[]
+    $1::smallint[], $2::text[], $3::int[], $4::boolean[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::date[],
+    $10::date[], $11::date[], $12::date[], $13::date[], $14::date[], $15::date[], $16::date[], $17::date[], $18::date[],
+    $19::text[]
 )
 on conflict (source_id, case_no) do update set
-    data_version = excluded.data_version, deleted = excluded.deleted, county = excluded.county, item = excluded.item,
-    {", ".join(f"{measure}_on = excluded.{measure}_on" for measure in MEASURES)}, events = excluded.events
+    {", ".join(f"{column} = excluded.{column}" for column in _CASE_VALUES)}
+"""
+
+# The places of the steps are those of MEASURES. The conditions are the case's side of the quick way: it counts; it is of the
+# same version, county, item and kind of channel; it has nothing as new as this event, and not this step yet; it was handled
+# no later than this; and no completion is to be judged anew.
+_ADD_STEPS: Final = f"""
+with input as materialized (
+    select * from unnest(
+        $1::smallint[], $2::text[], $3::int[], $4::bigint[], $5::smallint[], $6::date[], $7::text[], $8::text[], $9::text[],
+        $10::date[], $11::text[]
+    ) with ordinality
+    as i (source_id, case_no, data_version, latest_at, step, day, county, item, channel, promised_on, events, place)
+),
+done as (
+    insert into cases as c ({_CASE_COLUMNS})
+    select source_id, case_no, data_version, false, latest_at, county, item, channel, promised_on, day,
+        case step when 1 then day end, case step when 2 then day end, case step when 3 then day end,
+        case when step = 3 and day <= promised_on then day end,
+        case step when 5 then day end, case step when 6 then day end, case step when 7 then day end,
+        case when channel in ('web', 'mobile') then day end, events
+    from input
+    on conflict (source_id, case_no) do update set
+        latest_at = excluded.latest_at,
+        channel = coalesce(excluded.channel, c.channel),
+        promised_on = coalesce(excluded.promised_on, c.promised_on),
+        applied_on = coalesce(excluded.applied_on, c.applied_on),
+        accepted_on = coalesce(excluded.accepted_on, c.accepted_on),
+        completed_on = coalesce(excluded.completed_on, c.completed_on),
+        completed_on_time_on = case
+            when excluded.completed_on <= coalesce(excluded.promised_on, c.promised_on) then excluded.completed_on
+            else c.completed_on_time_on
+        end,
+        not_accepted_on = coalesce(excluded.not_accepted_on, c.not_accepted_on),
+        returned_on = coalesce(excluded.returned_on, c.returned_on),
+        withdrawn_on = coalesce(excluded.withdrawn_on, c.withdrawn_on),
+        events = c.events || ',' || excluded.events
+    where c.handled_on <= excluded.handled_on
+        and c.latest_at < excluded.latest_at
+        and c.data_version = excluded.data_version
+        and c.county = excluded.county
+        and c.item = excluded.item
+        and (excluded.channel is null or (excluded.online_on is null) = (c.online_on is null))
+        and (excluded.promised_on is null or c.completed_on is null)
+        and (excluded.applied_on is null or c.applied_on is null)
+        and (excluded.accepted_on is null or c.accepted_on is null)
+        and (excluded.completed_on is null or c.completed_on is null)
+        and (excluded.not_accepted_on is null or c.not_accepted_on is null)
+        and (excluded.returned_on is null or c.returned_on is null)
+        and (excluded.withdrawn_on is null or c.withdrawn_on is null)
+    returning source_id, case_no, xmax = 0 as fresh, completed_on_time_on is not null as on_time
+)
+select coalesce(array_agg(i.place - 1), '{{}}') as places, array_agg(d.fresh) as fresh, array_agg(d.on_time) as on_time
+from done as d join input as i using (source_id, case_no)
 """
 
 _WRITE_DELTAS: Final = f"""
@@ -91,20 +150,57 @@ values ($1, $2, $3, {", ".join(f"${place}" for place in range(4, 4 + len(MEASURE
 """
 
 
-async def merge_cases(db: Connection, folded: Mapping[CaseKey, CaseState]) -> int:
-    """Merges one batch into the cases and records what the counters move by; returns how many cases changed.
+async def merge_cases(db: Connection, folded: Mapping[CaseKey, CaseState]) -> None:
+    """Merges one batch into the cases and records what the counters move by.
 
-    ``folded`` holds, for each case of the batch, the merge of the batch's own events. Three statements whatever the
-    batch's size: read, write, record. The caller holds the partition's lock (:func:`advance`), so nobody else writes
-    these cases meanwhile.
+    ``folded`` holds, for each case of the batch, the merge of the batch's own events. At most four statements, whatever
+    the batch's size. The caller holds the partition's lock (:func:`advance`), so nobody else writes these cases.
     """
+    deltas = Deltas()
+    rest = await _add_steps(db, folded, deltas)
+    if rest:
+        await _merge_each(db, rest, folded, deltas)
+    if rows := deltas.rows():
+        measures = [[row[3][place] for row in rows] for place in range(len(MEASURES))]
+        days = [_dates[row[2]] for row in rows]
+        await db.execute(_WRITE_DELTAS, [row[0] for row in rows], [row[1] for row in rows], days, *measures)
+
+
+async def _add_steps(db: Connection, folded: Mapping[CaseKey, CaseState], deltas: Deltas) -> list[CaseKey]:
+    """Adds the common events the quick way (``domain/quick.py``); returns the cases that it could not do, in key order."""
+    keys: list[CaseKey] = []
+    steps: list[QuickStep] = []
+    rest: list[CaseKey] = []
     # In key order: neighbours in the index are touched together.
-    keys = sorted(folded)
+    for key in sorted(folded):
+        step = quick_step(folded[key])
+        if step is None:
+            rest.append(key)
+        else:
+            keys.append(key)
+            steps.append(step)
+    if not keys:
+        return rest
+    sources, case_nos = zip(*keys, strict=True)
+    versions, recorded, places, days, counties, items, channels, promises, events = zip(*steps, strict=True)
+    done = await db.fetchrow(
+        _ADD_STEPS, sources, case_nos, versions, recorded, places, [_dates[day] for day in days], counties, items, channels,
+        [_days[promise] for promise in promises], events,
+    )  # fmt: skip
+    taken = [False] * len(keys)
+    for place, fresh, on_time in zip(done["places"], done["fresh"] or (), done["on_time"] or (), strict=True):
+        taken[place] = True
+        moved_by(steps[place], fresh=fresh, on_time=on_time, deltas=deltas)
+    if len(done["places"]) < len(keys):
+        rest = sorted([*rest, *(key for key, was_taken in zip(keys, taken, strict=True) if not was_taken)])
+    return rest
+
+
+async def _merge_each(db: Connection, keys: Sequence[CaseKey], folded: Mapping[CaseKey, CaseState], deltas: Deltas) -> None:
+    """Reads these cases, merges them by the rules of ``domain/cases.py``, and writes those that changed."""
     known: list[CaseState | None] = [None] * len(keys)
     for place, version, events in await db.fetch(_READ_CASES, [key[0] for key in keys], [key[1] for key in keys]):
         known[place - 1] = CaseState(version, load_events(events))
-
-    deltas = Deltas()
     changed: list[tuple[CaseKey, CaseState, CaseView]] = []
     for key, old in zip(keys, known, strict=True):
         new = folded[key]
@@ -120,40 +216,44 @@ async def merge_cases(db: Connection, folded: Mapping[CaseKey, CaseState]) -> in
         changed.append((key, new, shown))
     if changed:
         await db.execute(_WRITE_CASES, *_case_columns(changed))
-    if rows := deltas.rows():
-        measures = [[row[3][place] for row in rows] for place in range(len(MEASURES))]
-        await db.execute(_WRITE_DELTAS, [r[0] for r in rows], [r[1] for r in rows], [_date(r[2]) for r in rows], *measures)
-    return len(changed)
 
 
 def _case_columns(changed: Sequence[tuple[CaseKey, CaseState, CaseView]]) -> list[list[Any]]:
-    """The rows turned into the sixteen arrays of ``_WRITE_CASES``."""
+    """The rows turned into the arrays of ``_WRITE_CASES``."""
     nothing = (None,) * len(MEASURES)
-    days = [[_date(day) for day in (shown.contribution.days if shown.contribution else nothing)] for _, _, shown in changed]
+    days = [shown.contribution.days if shown.contribution else nothing for _, _, shown in changed]
     return [
         [key[0] for key, _, _ in changed],
         [key[1] for key, _, _ in changed],
         [state.version for _, state, _ in changed],
         [shown.deleted for _, _, shown in changed],
+        [state.events[-1].recorded_at for _, state, _ in changed],
         [shown.county for _, _, shown in changed],
         [shown.item for _, _, shown in changed],
-        *([row[place] for row in days] for place in range(len(MEASURES))),
+        [shown.channel for _, _, shown in changed],
+        [_days[shown.promised_on] for _, _, shown in changed],
+        *([_dates[of_measure] for of_measure in column] for column in zip(*days, strict=True)),
         [dump_events(state.events) for _, state, _ in changed],
     ]
 
 
-_dates: dict[int, date] = {}
+class _Cache(dict[Any, date | None]):
+    """Dates made once for each value: a batch names the same few days thousands of times."""
+
+    def __init__(self, make: Callable[[Any], date]) -> None:
+        super().__init__({None: None})
+        self._make = make
+
+    def __missing__(self, value: Any) -> date:
+        if len(self) > 100_000:
+            self.clear()
+            self[None] = None
+        made = self[value] = self._make(value)
+        return made
 
 
-def _date(day: int | None) -> date | None:
-    if day is None:
-        return None
-    found = _dates.get(day)
-    if found is None:
-        if len(_dates) > 100_000:
-            _dates.clear()
-        found = _dates[day] = date.fromordinal(_EPOCH + day)
-    return found
+_dates: Final = _Cache(lambda day: date.fromordinal(_EPOCH + day))
+_days: Final = _Cache(date.fromisoformat)
 
 
 async def merge_snapshots(db: Connection, newest: Mapping[tuple[str, str], Snapshot]) -> None:

@@ -119,7 +119,7 @@ def test_a_later_event_revives_a_deleted_case_with_the_steps_it_had() -> None:
     delete = CaseEvent(2, "b", "delete")
     again = CaseEvent(3, "c", "upsert", "accepted", 1_700_000_100_000_000)
     deleted = merge(EMPTY, 1, [applied, delete])
-    assert view(deleted) == ("130607", "credit-repair", True, None)
+    assert view(deleted) == ("130607", "credit-repair", None, None, True, None)
     revived = view(merge(deleted, 1, [again])).contribution
     assert revived is not None
     assert revived.days[MEASURES.index("applied")] is not None

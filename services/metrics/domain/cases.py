@@ -128,10 +128,12 @@ class Contribution(NamedTuple):
 
 
 class CaseView(NamedTuple):
-    """What the rows of a case show: where it is, whether it is deleted, and what it contributes (``None``: nothing)."""
+    """What the row of a case shows: its attributes, whether it is deleted, and what it contributes (``None``: nothing)."""
 
     county: str | None
     item: str | None
+    channel: str | None
+    promised_on: str | None
     deleted: bool
     contribution: Contribution | None
 
@@ -154,31 +156,32 @@ def view(state: CaseState) -> CaseView:
     winners = registers(state.events)
     county = winners["county"].county if "county" in winners else None
     item = winners["item"].item if "item" in winners else None
+    channel = winners["channel"].channel if "channel" in winners else None
+    promised_on = winners["promised_on"].promised_on if "promised_on" in winners else None
     deleted = is_deleted(winners)
     if deleted or county is None or item is None:
-        return CaseView(county, item, deleted, None)
+        return CaseView(county, item, channel, promised_on, deleted, None)
     times = {
         event.step: event.occurred_at
         for name, event in winners.items()
         if name.startswith("step:") and event.operation == "upsert" and event.occurred_at is not None
     }
     if not times:
-        return CaseView(county, item, deleted, None)
+        return CaseView(county, item, channel, promised_on, deleted, None)
     handled = day_of(min(times.values()))
     completed = _step_day(times, "completed")
-    online = "channel" in winners and winners["channel"].channel in ONLINE_CHANNELS
     days = (
         handled,
         _step_day(times, "applied"),
         _step_day(times, "accepted"),
         completed,
-        completed if completed is not None and _is_on_time(winners, completed) else None,
+        completed if completed is not None and is_on_time(completed, promised_on) else None,
         _step_day(times, "not_accepted"),
         _step_day(times, "returned"),
         _step_day(times, "withdrawn"),
-        handled if online else None,
+        handled if channel in ONLINE_CHANNELS else None,
     )
-    return CaseView(county, item, deleted, Contribution(county, item, days))
+    return CaseView(county, item, channel, promised_on, deleted, Contribution(county, item, days))
 
 
 def _step_day(times: Mapping[str | None, int], step: str) -> int | None:
@@ -186,11 +189,9 @@ def _step_day(times: Mapping[str | None, int], step: str) -> int | None:
     return None if occurred_at is None else day_of(occurred_at)
 
 
-def _is_on_time(winners: Registers, completed: int) -> bool:
-    promise = winners.get("promised_on")
-    if promise is None or promise.promised_on is None:
-        return False
-    return completed <= (date.fromisoformat(promise.promised_on) - date(1970, 1, 1)).days
+def is_on_time(completed: int, promised_on: str | None) -> bool:
+    """Whether a case completed on day ``completed`` kept its promise; without one, never."""
+    return promised_on is not None and completed <= (date.fromisoformat(promised_on) - date(1970, 1, 1)).days
 
 
 class Deltas:
@@ -220,19 +221,19 @@ class Deltas:
 
 
 def dump_events(events: Iterable[CaseEvent]) -> str:
-    """Events as the database keeps them: JSON arrays in field order, absent fields at the end left out."""
+    """Events as the database keeps them: JSON arrays in field order, absent fields at the end left out, joined by commas."""
     rows = []
     for event in events:
         end = len(event)
         while event[end - 1] is None:
             end -= 1
         rows.append(event[:end])
-    return orjson.dumps(rows).decode()
+    return orjson.dumps(rows)[1:-1].decode()
 
 
 def load_events(text: str) -> tuple[CaseEvent, ...]:
     """The inverse of :func:`dump_events`."""
-    rows: list[list[Any]] = orjson.loads(text)
+    rows: list[list[Any]] = orjson.loads(f"[{text}]")
     for row in rows:
         if len(row) == len(CaseEvent._fields):
             row[-1] = tuple(row[-1])

@@ -12,8 +12,8 @@ create table offsets (
     primary key (topic, partition)
 );
 
--- One row a case. `events` is the truth: the events that win at least one register, as a JSON array of arrays
--- (services/metrics/domain.py, CaseEvent). All other columns are derived from it, so that lists, recounts and places need
+-- One row a case. `events` is the truth: the events that win at least one register, as JSON arrays joined by
+-- commas, in rising order (services/metrics/domain/cases.py, CaseEvent). All other columns are derived from it, so that lists, recounts and places need
 -- no parsing. The nine days say under which business day the case counts for each measure; all are null while it is
 -- deleted, unplaced or has no step.
 -- No foreign key to sources: it would be checked at every insert, and the worker alone writes both.
@@ -22,8 +22,11 @@ create table cases (
     case_no text collate "C" not null,
     data_version int not null,
     deleted boolean not null,
+    latest_at bigint not null, -- the greatest recorded_at among `events`, in microseconds since the epoch
     county text collate "C",
     item text collate "C",
+    channel text collate "C",
+    promised_on date,
     handled_on date,
     applied_on date,
     accepted_on date,

@@ -1,0 +1,83 @@
+"""What a province's sender may push, and what becomes of it: pure rules, no I/O."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from shared.events import case
+from shared.events.case import CaseStep, Operation
+from shared.events.envelope import encode
+from shared.signing import Key
+from shared.verdicts import (
+    MOST_AHEAD,
+    NOT_ENTITLED,
+    Accepted,
+    Refusal,
+    Rejected,
+    Verdict,
+    event_id_of,
+    ignored_fields,
+    open_envelope,
+    read_data,
+    refuse_future,
+    require,
+)
+
+SHOWN_FIELDS: Final = frozenset(CaseStep.model_fields)
+"""The fields of ``data`` that an answer or a parked record may show."""
+
+DROPPED_FIELDS: Final = frozenset({"applicant"})
+"""Known fields that never leave intake (CONTRACT §2)."""
+
+FEWEST_TO_JUDGE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A party that may push. ``source`` is the one CloudEvents source that its events bear; any of ``keys`` signs for it."""
+
+    id: str
+    source: str
+    keys: tuple[Key, ...] = ()
+
+
+def judge(item: object, sender: Sender | None, now: datetime) -> Verdict:
+    """The case event that ``item`` becomes on ``case-events``, or why it cannot be used. Never raises.
+
+    ``sender`` is who pushed it, ``None`` where nobody's source is named. People's data is dropped by reading: what is
+    published is made from the fields of :class:`CaseStep` alone.
+    """
+    try:
+        envelope, data = open_envelope(item)
+        require(sender is not None and envelope.source == sender.source, NOT_ENTITLED, "/source", "not this sender's own source")
+        require(envelope.type == case.TYPE, "invalid", "/type", f"the type is {case.TYPE}")
+        step = read_data(CaseStep, envelope, _said_by(data))
+        require(envelope.subject == step.case_no, "invalid", "/subject", "the subject is the case number, as in /data/case_no")
+        if data.get("recorded_at") is None:
+            require(step.recorded_at <= now + MOST_AHEAD, "future", "/time", "over 10 minutes ahead of our clock")
+        refuse_future(step, now, "occurred_at", "recorded_at")
+    except Refusal as refusal:
+        return Rejected(event_id_of(item), refusal.reason, refusal.errors)
+    return Accepted(envelope.id, step.case_no, encode(envelope, step), ignored_fields(CaseStep, data, DROPPED_FIELDS))
+
+
+def _said_by(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``data`` without what its operation ignores: a delete concerns the whole case, so no step and no outcome."""
+    if data.get("operation") != Operation.DELETE:
+        return data
+    return {name: value for name, value in data.items() if name not in ("step", "outcome")}
+
+
+def sender_of(item: object, senders: Collection[Sender]) -> Sender | None:
+    """Whose source ``item`` names. Over Kafka nobody signs: who may write there is the broker's matter (SASL and ACL)."""
+    source = item.get("source") if isinstance(item, Mapping) else None
+    return next((sender for sender in senders if sender.source == source), None)
+
+
+def mostly_unusable(unusable: int, records: int, most: float) -> bool:
+    """Whether so many of a batch are unusable that the fault is the writer's or ours, and parking them would hide it.
+
+    ``most`` is the greatest share that may be; a batch of fewer than 20 is too small to tell.
+    """
+    return records >= FEWEST_TO_JUDGE and unusable > most * records

@@ -1,0 +1,133 @@
+"""The push edge of the province's senders: verify, parse, judge, publish, answer (CONTRACT §2)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from services.intake.domain import SHOWN_FIELDS, Sender, judge
+from services.intake.handlers import SERVICE
+from shared.clock import Clock
+from shared.events import case
+from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
+from shared.kafka import Publisher, Topics
+from shared.problems import MEDIA_TYPE as PROBLEM
+from shared.problems import Problem
+from shared.push import MOST_EVENTS, authenticate, parse, read_body, settle
+
+
+class Result(BaseModel):
+    """What became of one event. ``problem`` stands with a rejected one."""
+
+    index: int
+    id: str | None
+    status: Literal["accepted", "rejected"]
+    problem: Problem | None = None
+
+
+class Answer(BaseModel):
+    """What became of a request's events, in their order."""
+
+    accepted: int
+    rejected: int
+    results: list[Result]
+
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "detail", "status"],
+    "properties": {
+        "type": {"type": "string", "description": "A URN that does not change, e.g. urn:onething:problem:unknown-county."},
+        "title": {"type": "string"},
+        "detail": {"type": "string", "description": "What to do."},
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "message"],
+                "properties": {"pointer": {"type": "string", "format": "json-pointer"}, "message": {"type": "string"}},
+            },
+        },
+        "results": {"type": "array", "description": "As in a 202, where events were judged."},
+    },
+}
+
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    202: {
+        "model": Answer,
+        "description": "At least one event is stored; `results` says what became of each. The rejected are parked.",
+    }
+} | {
+    status: {"description": description, "content": {PROBLEM: {"schema": _PROBLEM}}}
+    for status, description in {
+        400: "The body is not JSON, or not of the kind that its media type says.",
+        401: "The signature is missing or wrong, its timestamp stale, or the sender unknown: the same words for all.",
+        403: "No event bears the sender's own source: see `results`. Nothing is parked.",
+        413: "Over 1,000 events or 5 MiB: split the batch.",
+        415: "Neither a CloudEvent nor a batch of them.",
+        422: "No event is valid (see `results`), or the batch is empty. Nothing is parked.",
+        503: "Not known to be stored: send the same events again, after `Retry-After` seconds.",
+    }.items()
+}
+
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "subject", "data"],
+    "example": {
+        "specversion": "1.0",
+        "id": "e-1",
+        "source": "urn:onething:province:hebei",
+        "type": case.TYPE,
+        "subject": "13060720240930-1",
+        "time": "2024-09-30T09:00:01+08:00",
+        "data": {
+            "case_no": "13060720240930-1",
+            "item": "disabled-service",
+            "county": "130607",
+            "step": "applied",
+            "occurred_at": "2024-09-30T09:00:00+08:00",
+            "channel": "window",
+        },
+    },
+}
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            MEDIA_TYPE: {"schema": _EVENT},
+            BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MOST_EVENTS}},
+        },
+    },
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": description}
+        for name, description in {
+            "webhook-id": "The request's id; the same when it is sent again.",
+            "webhook-timestamp": "Seconds since the epoch, within 300 s of our clock.",
+            "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; several, separated by spaces.",
+        }.items()
+    ],
+}
+
+
+def routes(senders: Mapping[str, Sender], publisher: Callable[[], Publisher], topics: Topics, clock: Clock) -> APIRouter:
+    """The pushing routes; ``publisher`` gives the one that stands while the process runs."""
+    router = APIRouter(tags=["push"])
+
+    @router.post("/v1/senders/{sender_id}/events", status_code=202, responses=ANSWERS, openapi_extra=_BODY)
+    async def push_events(sender_id: str, request: Request) -> JSONResponse:
+        """Takes one CloudEvent or a batch, signed by Standard Webhooks; 202 once Kafka has stored what is accepted."""
+        body = await read_body(request)
+        sender = senders.get(sender_id)
+        authenticate(request, sender.keys if sender else (), body, clock)
+        push = parse(request, body)
+        now = clock()
+        return await settle(
+            push, lambda item: judge(item, sender, now), publisher(), service=SERVICE, sender=sender_id,
+            topic=topics.case_events, parked_topic=topics.parked, shown_fields=SHOWN_FIELDS, clock=clock,
+        )  # fmt: skip
+
+    return router

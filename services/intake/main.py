@@ -1,0 +1,119 @@
+"""Composition root of the intake service: ``python -m services.intake.main api|worker``."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+from faststream.specification import AsyncAPI
+from pydantic import ValidationError
+
+from services.intake import http, kafka
+from services.intake.settings import SendersFileError, Settings, read_senders
+from shared import problems, telemetry, web
+from shared.clock import Clock, now
+from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+
+USAGE: Final = "usage: python -m services.intake.main api|worker"
+
+
+def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
+    """The push edge. It starts without Kafka and answers 503 until Kafka answers.
+
+    Raises:
+        SendersFileError: the senders file cannot be used.
+    """
+    senders = read_senders(settings.senders_file)
+    publisher = Publisher(settings.kafka, client_id="intake-api")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with publisher:
+            yield
+
+    app = FastAPI(title="onething intake", version="1", lifespan=lifespan)
+    problems.install(app)
+    app.include_router(http.routes(senders, lambda: publisher, Topics(settings.topic_prefix), clock))
+    web.add_health(app, {"kafka": lambda: _reachable(publisher, settings)})
+
+    @app.get("/asyncapi.json", tags=["contracts"])
+    async def asyncapi() -> object:
+        """What the worker reads, as AsyncAPI."""
+        return AsyncAPI(_described(settings), title="onething intake", version="1").to_specification().to_jsonable()
+
+    return app
+
+
+def _described(settings: Settings) -> KafkaBroker:
+    """The worker's broker with its subscription, never started: for its description alone."""
+    broker = KafkaBroker(settings.kafka)
+    kafka.subscribe(broker, Topics(settings.topic_prefix), None, settings.batch_records)  # type: ignore[arg-type]
+    return broker
+
+
+def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
+    """The worker: the consumer of ``province-push``, and a small app that shows its health.
+
+    Raises:
+        SendersFileError: the senders file cannot be used.
+    """
+    topics = Topics(settings.topic_prefix)
+    senders = read_senders(settings.senders_file)
+    publisher = Publisher(settings.kafka, client_id="intake-worker")
+    consumer: PartitionConsumer | None = None
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        nonlocal consumer
+        async with publisher:
+            broker = KafkaBroker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
+            handler = kafka.ProvincePush(list(senders.values()), publisher, topics, clock, settings.most_unusable)
+            consumer = kafka.subscribe(broker, topics, handler, settings.batch_records)
+            starting = asyncio.create_task(start_patiently(broker))
+            yield
+            starting.cancel()
+            await asyncio.wait([starting])
+            await consumer.stop()
+            await broker.stop()
+
+    async def consuming() -> str | None:
+        if consumer is None:
+            return "starting"
+        return consumer.halted or (None if consumer.ready else "not consuming yet")
+
+    app = FastAPI(title="onething intake worker", version="1", lifespan=lifespan)
+    problems.install(app)
+    web.add_health(app, {"kafka": lambda: _reachable(publisher, settings), "province-push": consuming})
+    return app
+
+
+async def _reachable(publisher: Publisher, settings: Settings) -> str | None:
+    return None if await publisher.reachable() else f"Kafka does not answer at {settings.kafka}"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one process; returns its exit status."""
+    if len(arguments) != 1 or arguments[0] not in ("api", "worker"):
+        sys.stderr.write(USAGE + "\n")
+        return 2
+    process = arguments[0]
+    telemetry.configure("intake", process)
+    try:
+        settings = Settings()
+        app = build_api(settings) if process == "api" else build_worker(settings)
+    except ValidationError as error:
+        wrong = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        sys.stderr.write(f"settings: {wrong}\n")
+        return 2
+    except SendersFileError as error:
+        sys.stderr.write(f"senders: {error}\n")
+        return 2
+    web.serve(app, host=settings.host, port=settings.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -56,11 +56,6 @@ _PROBLEM: Final[dict[str, Any]] = {
 }
 
 ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    202: {
-        "model": Answer,
-        "description": "At least one event is stored; `results` says what became of each. The rejected are parked.",
-    }
-} | {
     status: {"description": description, "content": {PROBLEM: {"schema": _PROBLEM}}}
     for status, description in {
         400: "The body is not JSON, or not of the kind that its media type says.",
@@ -72,6 +67,7 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         503: "Not known to be stored: send the same events again, after `Retry-After` seconds.",
     }.items()
 }
+ANSWERS[202] = {"model": Answer, "description": "At least one event is stored; the rejected are parked: see `results` for each."}
 
 _EVENT: Final[dict[str, Any]] = {
     "type": "object",

@@ -52,6 +52,10 @@ class _Senders(RootModel[dict[Annotated[str, Field(pattern=IDENTIFIER)], _Sender
     root: dict[Annotated[str, Field(pattern=IDENTIFIER)], _Sender] = Field(min_length=1)
 
 
+def _place(location: tuple[int | str, ...]) -> str:
+    return "/".join(str(part) for part in location if part != "[key]") or "the whole"
+
+
 def read_senders(file: Path) -> Mapping[str, Sender]:
     """The senders by id.
 
@@ -64,10 +68,8 @@ def read_senders(file: Path) -> Mapping[str, Sender]:
     except OSError as error:
         raise SendersFileError(f"{file}: {error.strerror}; let ONETHING_SENDERS_FILE name a file that we may read") from None
     except ValidationError as error:
-        places = "; ".join(
-            f"{'/'.join(str(part) for part in e['loc'] if part != '[key]') or 'the whole'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False, include_input=False)
-        )
+        found = error.errors(include_url=False, include_input=False)
+        places = "; ".join(f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in found)
         raise SendersFileError(f"{file}: {places} ({expected})") from None
     # The validator has made each secret a key; the type checker sees the declared type only.
     return {name: Sender(name, sender.source, tuple(sender.secrets)) for name, sender in senders.items()}  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """All SQL of the metrics service. Functions take a connection; those that write expect a transaction."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -97,8 +97,10 @@ on conflict (source_id, case_no) do update set
 _ADD_STEPS: Final = f"""
 with input as materialized (
     select * from unnest(
-        $1::smallint[], $2::text[], $3::int[], $4::bigint[], $5::smallint[], $6::date[], $7::text[], $8::text[], $9::text[],
-        $10::date[], $11::text[]
+        string_to_array($1, e'\x1f')::smallint[], string_to_array($2, e'\x1f'), string_to_array($3, e'\x1f')::int[],
+        string_to_array($4, e'\x1f')::bigint[], string_to_array($5, e'\x1f')::smallint[],
+        string_to_array($6, e'\x1f')::date[], string_to_array($7, e'\x1f'), string_to_array($8, e'\x1f'),
+        string_to_array($9, e'\x1f', ''), string_to_array($10, e'\x1f', '')::date[], string_to_array($11, e'\x1f')
     ) with ordinality
     as i (source_id, case_no, data_version, latest_at, step, day, county, item, channel, promised_on, events, place)
 ),
@@ -182,11 +184,17 @@ async def _add_steps(db: Connection, folded: Mapping[CaseKey, CaseState], deltas
     if not keys:
         return rest
     sources, case_nos = zip(*keys, strict=True)
-    versions, recorded, places, days, counties, items, channels, promises, events = zip(*steps, strict=True)
+    versions, recorded, places, days, *texts = zip(*steps, strict=True)
     done = await db.fetchrow(
-        _ADD_STEPS, sources, case_nos, versions, recorded, places, [_dates[day] for day in days], counties, items, channels,
-        [_days[promise] for promise in promises], events,
-    )  # fmt: skip
+        _ADD_STEPS,
+        _joined(map(str, sources)),
+        _joined(case_nos),
+        _joined(map(str, versions)),
+        _joined(map(str, recorded)),
+        _joined(map(str, places)),
+        _joined([_days_as_text[day] for day in days]),
+        *(_joined([text or "" for text in column]) for column in texts),
+    )
     taken = [False] * len(keys)
     for place, fresh, on_time in zip(done["places"], done["fresh"] or (), done["on_time"] or (), strict=True):
         taken[place] = True
@@ -237,14 +245,22 @@ def _case_columns(changed: Sequence[tuple[CaseKey, CaseState, CaseView]]) -> lis
     ]
 
 
-class _Cache(dict[Any, date | None]):
+def _joined(values: Iterable[str]) -> str:
+    """A column as one text, which the server splits: the driver would look at each element of an array several times.
+
+    No value holds the separator: identifiers have their pattern, and JSON escapes control characters.
+    """
+    return "\x1f".join(values)
+
+
+class _Cache(dict[Any, Any]):
     """Dates made once for each value: a batch names the same few days thousands of times."""
 
-    def __init__(self, make: Callable[[Any], date]) -> None:
+    def __init__(self, make: Callable[[Any], date | str]) -> None:
         super().__init__({None: None})
         self._make = make
 
-    def __missing__(self, value: Any) -> date:
+    def __missing__(self, value: Any) -> date | str:
         if len(self) > 100_000:
             self.clear()
             self[None] = None
@@ -253,6 +269,7 @@ class _Cache(dict[Any, date | None]):
 
 
 _dates: Final = _Cache(lambda day: date.fromordinal(_EPOCH + day))
+_days_as_text: Final = _Cache(lambda day: date.fromordinal(_EPOCH + day).isoformat())
 _days: Final = _Cache(date.fromisoformat)
 
 

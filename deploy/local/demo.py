@@ -25,6 +25,8 @@ WAIT_SECONDS: Final = 60.0
 ASK_EVERY_SECONDS: Final = 1.0
 KAFKA_CHUNK: Final = 100
 KAFKA_ATTEMPTS: Final = 5
+PATIENCE: Final = 7
+"""Attempts at one batch: over half a minute, in which a service that fell has been restarted."""
 
 Endpoints = Mapping[str, Any]
 """The content of ``endpoints.json`` (CONTRACT §1)."""
@@ -84,7 +86,8 @@ async def _push(
         task = progress.add_task(name, total=total)
         return lambda count: progress.advance(task, count)
 
-    province = PushClient(http, f"{endpoints['intake']}/v1/senders/{SENDER}/events", endpoints["senders"][SENDER]["secret"])
+    url = f"{endpoints['intake']}/v1/senders/{SENDER}/events"
+    province = PushClient(http, url, endpoints["senders"][SENDER]["secret"], patience=PATIENCE)
     try:
         async with asyncio.TaskGroup() as group:
             cases = group.create_task(province.push(by_http, bar("省平台推送办件(HTTP)", len(by_http))))
@@ -117,7 +120,8 @@ async def _push_companies(http: httpx.AsyncClient, endpoints: Endpoints, reports
     tally = Tally()
     for company, events in reports.pushes.items():
         url = f"{endpoints['utilities']}/v1/companies/{company}/events"
-        tally.add(await PushClient(http, url, endpoints["companies"][company]["secret"]).push(events, advance))
+        client = PushClient(http, url, endpoints["companies"][company]["secret"], patience=PATIENCE)
+        tally.add(await client.push(events, advance))
     return tally
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import asyncpg
 
 from deploy.local.parts import LOOPBACK, Part, StackError, base_environment, guarded
+from shared.postgres import Unavailable
 
 OLDEST_MAJOR: Final = 15
 ADMIN: Final = "onething_admin"
@@ -168,12 +169,13 @@ class Database:
             environment=base_environment() | {"LC_ALL": "C"},
             stop_signal=signal.SIGINT,  # "fast": ends sessions and writes all down
             stop_seconds=30.0,
+            before_restart=self._end_leftover,
         )
 
     async def answers(self) -> bool:
         try:
             connection = await asyncpg.connect(self.admin_dsn("postgres"), timeout=3)
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError):
+        except Unavailable:
             return False
         await connection.close()
         return True

@@ -37,6 +37,8 @@ class Part:
     environment: Mapping[str, str]
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 20.0
+    before_restart: Callable[[], None] | None = None
+    """What has to be tidied up after it died."""
 
 
 def base_environment() -> dict[str, str]:

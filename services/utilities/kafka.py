@@ -118,9 +118,10 @@ class SnapshotPublisher:
                     if await store.lead(db):
                         await self._publish_for_ever(db)
                 self.wrong = None  # another worker publishes
-            except TROUBLE as error:
+            except Exception as error:
                 self.wrong = f"snapshots wait: {type(error).__name__}"
-                log.warning("snapshots_wait", error=type(error).__name__, reason=str(error).partition("\n")[0])
+                passes = isinstance(error, TROUBLE)
+                log.warning("snapshots_wait", error=type(error).__name__, exc_info=not passes)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _publish_for_ever(self, db: Connection) -> None:

@@ -60,7 +60,7 @@ async def test_the_way_of_a_step_and_a_presence_from_the_companys_push_to_the_sn
     service: Services, kafka: str, topics: Topics, database: TestDatabase, credentials: Credentials
 ) -> None:
     await import_registry(database.dsn("utilities"))
-    api, _ = await service("utilities", "api"), await service("utilities", "worker")
+    api, worker = await service("utilities", "api"), await service("utilities", "worker")
     step = oracle.installation(
         "power-1", "AZ1", event_id="e1", recorded_at="2024-05-02T00:00:00Z", county="130607", service="power",
         step="accepted", occurred_at="2024-05-01T00:00:00Z", case_no="C1",
@@ -85,6 +85,7 @@ async def test_the_way_of_a_step_and_a_presence_from_the_companys_push_to_the_sn
         assert record.key is not None
         assert record.key.decode() == f"{event['data']['kind']}|{event['data']['subject']}"
         assert event["id"].endswith(f"-{event['data']['version']}")
+    assert all([api.terminate(), worker.terminate()]), "each ends by itself when told to"
 
 
 async def test_killed_mid_load_and_started_again_the_state_is_the_oracles(

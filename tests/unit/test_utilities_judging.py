@@ -85,6 +85,14 @@ def test_what_cannot_be_taken_says_where_and_why(item: object, reason: str, poin
     assert (verdict.reason, [error.pointer for error in verdict.errors]) == (reason, [pointer])
 
 
+@pytest.mark.parametrize("number", ["130602199001011234", "13060219900101123X", "13800138000", "138-0013-8000", "0312-5088888"])
+def test_a_persons_number_in_free_text_reaches_no_topic(number: str) -> None:
+    for event, name in ((_installation(), "reason"), (_presence(), "evidence")):
+        verdict = _judge(event | {"data": event["data"] | {name: f"用户{number}不在"}})
+        assert isinstance(verdict, Accepted)
+        assert orjson.loads(verdict.value)["data"][name] == "用户«removed»不在"
+
+
 def test_ten_minutes_ahead_is_still_taken() -> None:
     assert isinstance(_judge(_installation(occurred_at="2024-09-30T04:10:00Z")), Accepted)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -12,6 +12,7 @@ from shared import counties
 from shared.clock import business_day
 from shared.events.envelope import Envelope, encode
 from shared.events.utility import INSTALLATION_TYPE, PRESENCE_TYPE, Installation, Presence
+from shared.parking import HIDDEN, PERSONAL
 from shared.verdicts import (
     MALFORMED,
     MOST_AHEAD,
@@ -29,8 +30,10 @@ from shared.verdicts import (
     require,
 )
 
+Body = TypeVar("Body", Installation, Presence)
+
 FREE_TEXT: Final = frozenset({"reason", "evidence"})
-"""What a company may write freely; never shown where an event is parked, for it may tell of a person."""
+"""What a company may write freely; numbers of people are removed, and it is never shown where an event is parked."""
 
 SHOWN_FIELDS: Final = (frozenset(Installation.model_fields) | frozenset(Presence.model_fields)) - FREE_TEXT
 
@@ -97,13 +100,13 @@ def parse(value: bytes | None) -> object:
 
 
 def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Installation | Presence]:
-    """The event normalised: counties of the roster, in the subject too.
+    """The event normalised: counties of the roster, in the subject too, and no number of a person in free text.
 
     Raises:
         Refusal: another type, a wrong field, or a subject that is not the data's.
     """
     if envelope.type == INSTALLATION_TYPE:
-        body = read_data(Installation, envelope, data)
+        body = _without_people(read_data(Installation, envelope, data))
         require(envelope.subject == body.installation_no, "invalid", "/subject", "the subject is the data's installation_no")
         require(
             body.step not in REPEATING or body.occurred_at is not None, "invalid", "/data/occurred_at",
@@ -111,13 +114,21 @@ def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Instal
         )  # fmt: skip
         return envelope, body
     if envelope.type == PRESENCE_TYPE:
-        presence = read_data(Presence, envelope, data)
+        presence = _without_people(read_data(Presence, envelope, data))
         subject = subject_of(presence.county, presence.company, presence.service)
         require(
             _normal_subject(envelope.subject) == subject, "invalid", "/subject", "the subject is the data's county/company/service"
         )
         return envelope.model_copy(update={"subject": subject}), presence
     raise Refusal("invalid", FieldError(pointer="/type", message=f"send {INSTALLATION_TYPE} or {PRESENCE_TYPE}"))
+
+
+def _without_people(body: Body) -> Body:
+    """Without what looks like an identity number or a phone in free text: such never reaches a topic (DESIGN §5)."""
+    cleaned = {
+        name: PERSONAL.sub(HIDDEN, text) for name in FREE_TEXT if (text := getattr(body, name, None)) and PERSONAL.search(text)
+    }
+    return body.model_copy(update=cleaned) if cleaned else body
 
 
 def _normal_subject(subject: str) -> str:

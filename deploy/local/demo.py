@@ -68,7 +68,7 @@ async def _run(endpoints: Endpoints, console: Console) -> bool:
             answers, checks = await _counted(http, endpoints["kafka"], expected)
         progress.update(waiting, total=1, completed=1)
     console.print()
-    console.print(answers.notice["paragraph"], style="bold", highlight=False)
+    console.print(answers.notice["paragraph"], style="bold", highlight=False, soft_wrap=True)
     console.print()
     console.print(county_table(answers.ranking, answers.counts))
     console.print(hall_table(answers.co_location))
@@ -176,7 +176,7 @@ def _answered(sample: Season, pushed: Mapping[str, Tally]) -> list[Check]:
 
 def _tell(console: Console, checks: Sequence[Check]) -> bool:
     for holds, line in lines(checks):
-        console.print(f"[green]✓[/green] {line}" if holds else f"[red]✗ {line}[/red]", highlight=False)
+        console.print(f"[green]✓[/green] {line}" if holds else f"[red]✗ {line}[/red]", highlight=False, soft_wrap=True)
     wrong = sum(not one.holds for one in checks)
     if wrong:
         console.print(f"[bold red]{wrong}项数字与预期不符(共{len(checks)}项)。[/bold red]")

@@ -11,6 +11,9 @@ from shared import counties, items
 
 Answer = Mapping[str, Any]
 
+FEW: Final = 4
+"""Up to so many figures of a group are shown one by one."""
+
 IN_THE_NOTICE: Final = (
     "截至9月底",
     "“残疾人服务”",
@@ -69,14 +72,23 @@ def check(answers: Answers, expected: Expected) -> list[Check]:
 
 
 def lines(checks: Sequence[Check]) -> list[tuple[bool, str]]:
-    """One line a group, whether it holds and what it says; in one that does not hold, each figure that differs."""
+    """One line a group, whether it holds and what it says.
+
+    A line that holds gives its figures where they are few; one that does not names each figure that differs.
+    """
     groups: dict[str, list[Check]] = {}
     for one in checks:
         groups.setdefault(one.group, []).append(one)
     told = []
     for group, members in groups.items():
         wrong = [f"{one.what}应为{_told(one.expected)},实为{_told(one.seen)}" for one in members if not one.holds]
-        told.append((not wrong, f"{group}:" + (";".join(wrong) if wrong else f"{len(members)}项全部相符")))
+        if wrong:
+            text = ";".join(wrong)
+        elif len(members) <= FEW:
+            text = ",".join(f"{one.what} {_told(one.seen)}" for one in members)
+        else:
+            text = f"{len(members)}项全部相符"
+        told.append((not wrong, f"{group}:{text}"))
     return told
 
 
@@ -155,4 +167,6 @@ def _told(value: object) -> str:
         return "/".join(_told(part) for part in value)
     if isinstance(value, bool):
         return "是" if value else "否"
-    return "缺" if value is None else str(value) or "空"
+    if value is None:
+        return "缺"
+    return "无" if value in ("", [], {}) else str(value)

@@ -15,7 +15,7 @@ from services.metrics.main import build_api
 from services.metrics.settings import Settings
 from shared import counties, postgres
 from tests import case_events
-from tests.conftest import Database
+from tests.conftest import TestDatabase
 
 TOKEN = {"Authorization": "Bearer reader"}
 
@@ -49,7 +49,7 @@ EVENTS = [
 
 
 @pytest_asyncio.fixture
-async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
+async def client(database: TestDatabase) -> AsyncIterator[httpx.AsyncClient]:
     dsn = database.dsn("metrics")
     async with await postgres.open_pool(dsn, application="test", size=2) as pool:
         raw = [RawRecord(n, case_events.encoded(event)) for n, event in enumerate(EVENTS)]

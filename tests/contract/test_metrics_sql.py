@@ -14,13 +14,13 @@ from services.metrics.domain.cases import MEASURES
 from services.metrics.handlers import RawRecord, Unusable
 from shared import postgres
 from tests import case_events, oracle
-from tests.conftest import Database
+from tests.conftest import TestDatabase
 
 TOPIC = "case-events"
 
 
 @pytest_asyncio.fixture
-async def pool(database: Database) -> AsyncIterator[postgres.Pool]:
+async def pool(database: TestDatabase) -> AsyncIterator[postgres.Pool]:
     async with await postgres.open_pool(database.dsn("metrics"), application="test", size=4) as opened:
         yield opened
 
@@ -111,7 +111,7 @@ async def test_unplaced_cases_are_stored_and_not_counted(pool: postgres.Pool) ->
         assert await db.fetchval("select count(*) from cases where county is null") == 1
 
 
-async def test_a_drift_is_found_where_it_is(pool: postgres.Pool, database: Database) -> None:
+async def test_a_drift_is_found_where_it_is(pool: postgres.Pool, database: TestDatabase) -> None:
     await count(pool, [story("c1")], 0)
     await handlers.fold_counters(pool)
     async with pool.acquire() as db:
@@ -130,10 +130,11 @@ async def test_unreadable_records_are_parked_and_the_rest_is_counted(pool: postg
         parked.extend(unusable)
 
     poison = [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"type":"other"}', case_events.encoded(story("c\u0000"))]
-    poison += [case_events.encoded(story("p", **wrong)) for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"county": "999999"}, {"item": "x"}, {"step": "flown"}, {"recorded_at": "yesterday"}, {"occurred_at": 5},
         {"data_version": 0}, {"channel": []}, {"promised_on": "soon"}, {"services": 3}, {"recorded_at": "2024-09-02T01:00:05"},
-    )]  # fmt: skip
+    ]  # fmt: skip
+    poison += [case_events.encoded(story("p", **wrong)) for wrong in wrongs]
     good = [case_events.encoded(story(f"c{n}")) for n in range(len(poison))]
     mixed = [value for pair in zip(poison, good, strict=True) for value in pair]
     taken = await handlers.count_batch(pool, park, TOPIC, 0, 0, [RawRecord(n, value) for n, value in enumerate(mixed)])

@@ -123,6 +123,7 @@ def test_a_delete_at_the_time_of_the_latest_event_hides_by_the_greater_id() -> N
     step, delete = {"step": "accepted"}, {"operation": "delete", "occurred_at": None}
     assert _tell(_at(1, "a", **step), _at(1, "b", **delete)) is None
     assert _tell(_at(1, "b", **step), _at(1, "a", **delete)) is not None
+    assert _tell(_at(1, "a", **step), _at(1, "a", **delete)) is None, "nor is one of the same id older"
 
 
 def test_each_pause_is_retracted_by_its_own_time() -> None:

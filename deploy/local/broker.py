@@ -111,7 +111,8 @@ class Broker:
         (self.folder / "server.properties").write_text(self._properties())
         if not complete.exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            arguments = ("format", "--standalone", "--cluster-id", cluster, "--config", str(self.folder / "server.properties"))
+            # With an equals sign, for an id may begin with a dash.
+            arguments = ("format", "--standalone", f"--cluster-id={cluster}", "--config", str(self.folder / "server.properties"))
             command = self._java("-XX:TieredStopAtLevel=1", main="kafka.tools.StorageTool", arguments=arguments)
             run = subprocess.run(command, capture_output=True, text=True, env=base_environment())
             if run.returncode:

@@ -29,6 +29,9 @@ from shared.postgres import MigrationError, Unavailable, migrate_service
 REGISTRY: Final = ROOT / "deploy/local/sample/registry.csv"
 PROCESSES: Final[tuple[tuple[Service, Process], ...]] = tuple((s, p) for s in SERVICES for p in ("api", "worker"))
 
+REFUSALS: Final[tuple[type[Exception], ...]] = (KafkaError, MigrationError, *Unavailable)
+"""What Kafka and PostgreSQL raise when they do not do as asked."""
+
 Endpoints = dict[str, Any]
 
 
@@ -91,7 +94,7 @@ async def running(folder: Path, ports: Ports, console: Console) -> AsyncIterator
         secrets = Secrets.of(state, registry_companies(REGISTRY))
         supervisor = Supervisor(say)
         try:
-            endpoints = await _start(state, ports, secrets, supervisor, console)
+            endpoints = await _start(state, ports, secrets, supervisor)
             say(f"[bold]ready in {time.monotonic() - begun:.1f} s[/bold] · {state.endpoints} · logs in {folder / 'logs'}")
             yield endpoints
         finally:
@@ -105,7 +108,7 @@ async def running(folder: Path, ports: Ports, console: Console) -> AsyncIterator
             say("stopped")
 
 
-async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Supervisor, console: Console) -> Endpoints:
+async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Supervisor) -> Endpoints:
     broker = Broker(state.kafka, ports.kafka, ports.controller)
     database = Database(state.postgres, ports.postgres, secrets.postgres["admin"])
     needs = Needs(
@@ -119,8 +122,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
     )
 
     async def kafka() -> None:
-        if await asyncio.to_thread(ensure_jars):
-            console.print("fetched Kafka's jars")
+        await asyncio.to_thread(ensure_jars)
         await asyncio.to_thread(broker.prepare)
         await supervisor.start(broker.part(state.log("kafka")))
         with _explained("kafka's topics could not be made", state.log("kafka")):
@@ -163,7 +165,7 @@ def _explained(what: str, log: Path) -> Iterator[None]:
     """Turns what a client raises into a sentence that names the log to read."""
     try:
         yield
-    except (KafkaError, MigrationError, *Unavailable) as error:
+    except REFUSALS as error:
         raise StackError(f"{what}: {type(error).__name__} {error}. See {log}, or remove the state folder to begin anew.") from None
 
 

@@ -94,7 +94,7 @@ class CaseStep(WireModel):
     operation: Operation = Operation.UPSERT
     channel: Channel | None = None
     promised_on: Day | None = None
-    services: Annotated[tuple[Service, ...], AfterValidator(_once)] | None = Field(default=None, max_length=7)
+    services: Annotated[tuple[Service, ...], AfterValidator(_once)] | None = None
 
     @model_validator(mode="after")
     def _names_what_it_changes(self) -> Self:

@@ -1,0 +1,69 @@
+"""The senders file, and what is said of a wrong one."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.intake.main import main
+from services.intake.settings import SendersFileError, read_senders
+
+SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a test secret").decode()
+GOOD: dict[str, Any] = {"hebei": {"source": "urn:onething:province:hebei", "secrets": [SECRET, SECRET]}}
+
+
+def _file(folder: Path, content: Any) -> Path:
+    file = folder / "senders.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return file
+
+
+def test_a_good_file_gives_each_sender_its_source_and_keys(tmp_path: Path) -> None:
+    senders = read_senders(_file(tmp_path, GOOD))
+    assert senders.keys() == {"hebei"}
+    assert (senders["hebei"].id, senders["hebei"].source, len(senders["hebei"].keys)) == ("hebei", "urn:onething:province:hebei", 2)
+    assert SECRET[6:] not in repr(senders)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "the whole: Invalid JSON"),
+        ("[]", "the whole: Input should be an object"),
+        ("{}", "at least 1 item"),
+        ({"a b": GOOD["hebei"]}, "a b: String should match pattern"),
+        ({"hebei": {"secrets": [SECRET]}}, "hebei/source: Field required"),
+        ({"hebei": {"source": "urn:x"}}, "hebei/secrets: Field required"),
+        ({"hebei": {"source": "urn:x", "secrets": []}}, "hebei/secrets: List should have at least 1 item"),
+        ({"hebei": {"source": "", "secrets": [SECRET]}}, "hebei/source: String should match pattern"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET, SECRET[6:]]}}, "hebei/secrets/1: a secret is whsec_ followed by"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "key": 1}}, "hebei/key: Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_file_is_told_where_and_what_without_its_secrets(tmp_path: Path, content: Any, said: str) -> None:
+    file = _file(tmp_path, content)
+    with pytest.raises(SendersFileError) as caught:
+        read_senders(file)
+    message = str(caught.value)
+    assert str(file) in message
+    assert said in message
+    assert '{"<sender>": {"source"' in message
+    assert SECRET[6:] not in message
+
+
+def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SendersFileError, match=r"none\.json: No such file or directory; let ONETHING_SENDERS_FILE name"):
+        read_senders(tmp_path / "none.json")
+
+
+def test_a_process_with_a_wrong_file_ends_with_the_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONETHING_SENDERS_FILE", str(_file(tmp_path, "{}")))
+    assert [main(["api"]), main(["worker"])] == [2, 2]
+    assert capsys.readouterr().err.count("senders: ") == 2
+    monkeypatch.delenv("ONETHING_SENDERS_FILE")
+    assert [main(["api"]), main(["migrate"]), main([])] == [2, 2, 2]
+    assert "settings: ONETHING_SENDERS_FILE: Field required" in capsys.readouterr().err

@@ -7,8 +7,9 @@ from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
 from prometheus_client import Counter
 
-from services.metrics import handlers, store
-from services.metrics.handlers import RawRecord, Unusable
+from services.metrics.handlers import counting
+from services.metrics.handlers.counting import RawRecord, Unusable
+from services.metrics.store import offsets
 from shared.clock import now
 from shared.events.case import CaseStep
 from shared.kafka import Message, PartitionConsumer, Publisher, Record, Topics
@@ -25,7 +26,7 @@ FENCED = Counter(
 )
 
 
-Take = Callable[[Pool, handlers.Park, str, int, int, Sequence[RawRecord]], Awaitable[int]]
+Take = Callable[[Pool, counting.Park, str, int, int, Sequence[RawRecord]], Awaitable[int]]
 """A use case that takes a partition's records: pool, park, topic, partition, expected offset, records."""
 
 
@@ -40,7 +41,7 @@ class StoredOffset:
 
     async def position(self, partition: TopicPartition) -> int:
         async with self._pool.acquire() as db:
-            return await store.position(db, partition.topic, partition.partition)
+            return await offsets.position(db, partition.topic, partition.partition)
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         async def park(unusable: Sequence[Unusable]) -> None:
@@ -49,9 +50,9 @@ class StoredOffset:
         raw = [RawRecord(record.offset, record.value) for record in records]
         try:
             wanted = await self._take(self._pool, park, partition.topic, partition.partition, expected, raw)
-        except handlers.BrokenBatch as error:
+        except counting.BrokenBatch as error:
             raise Halt(str(error)) from error
-        except store.Fenced:
+        except offsets.Fenced:
             FENCED.labels(partition.topic).inc()
             raise
         COUNTED.labels(partition.topic).inc(len(records))
@@ -73,8 +74,8 @@ class StoredOffset:
 
 def subscribe(broker: KafkaBroker, topics: Topics, pool: Pool, publisher: Publisher, batch_records: int) -> list[PartitionConsumer]:
     """The worker's consumers; call before the broker starts."""
-    cases = StoredOffset(handlers.count_batch, pool, publisher, topics)
-    snapshots = StoredOffset(handlers.keep_snapshots, pool, publisher, topics)
+    cases = StoredOffset(counting.count_batch, pool, publisher, topics)
+    snapshots = StoredOffset(counting.keep_snapshots, pool, publisher, topics)
     return [
         PartitionConsumer(broker, topics.case_events, GROUP, cases, batch_records),
         PartitionConsumer(broker, topics.progress, f"{GROUP}-progress", snapshots, batch_records),

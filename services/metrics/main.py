@@ -12,7 +12,10 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
-from services.metrics import handlers, http, kafka, store
+from services.metrics import kafka
+from services.metrics.handlers import counting
+from services.metrics.http import figures
+from services.metrics.http.access import Access
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
@@ -27,7 +30,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 async def _database(pool: postgres.Pool) -> str | None:
     try:
         async with asyncio.timeout(2), pool.acquire() as db:
-            await store.answers(db)
+            await db.fetchval("select count(*) from migrations")
     except postgres.Unavailable as error:
         return f"PostgreSQL does not answer: {type(error).__name__}"
     return None
@@ -50,8 +53,10 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething metrics", version="1", lifespan=lifespan)
     problems.install(app)
-    tokens = (settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value())
-    app.include_router(http.routes(lambda: pools[0], clock, tokens))
+    app.state.access = Access(
+        lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value()
+    )
+    app.include_router(figures.router)
     web.add_health(app, {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])
@@ -114,7 +119,7 @@ def build_worker(settings: Settings) -> FastAPI:
 async def _fold_for_ever(pool: postgres.Pool) -> None:
     while True:
         try:
-            folded = await handlers.fold_counters(pool)
+            folded = await counting.fold_counters(pool)
         except postgres.Unavailable as error:
             log.warning("fold_failed", error=type(error).__name__)
             folded = 0

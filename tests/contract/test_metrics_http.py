@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from services.metrics import handlers
-from services.metrics.handlers import RawRecord, Unusable
+from services.metrics.handlers import counting
+from services.metrics.handlers.counting import RawRecord, Unusable
 from services.metrics.main import build_api
 from services.metrics.settings import Settings
 from shared import counties, postgres
@@ -53,7 +53,7 @@ async def client(database: TestDatabase) -> AsyncIterator[httpx.AsyncClient]:
     dsn = database.dsn("metrics")
     async with await postgres.open_pool(dsn, application="test", size=2) as pool:
         raw = [RawRecord(n, case_events.encoded(event)) for n, event in enumerate(EVENTS)]
-        await handlers.count_batch(pool, no_parking, "t", 0, 0, raw)
+        await counting.count_batch(pool, no_parking, "t", 0, 0, raw)
     settings = Settings(postgres_dsn=SecretStr(dsn), reader_token=SecretStr("reader"), operator_token=SecretStr("operator"))
     app = build_api(settings, clock=lambda: datetime(2024, 10, 2, tzinfo=UTC))
     async with app.router.lifespan_context(app):

@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 
-from services.metrics import handlers, store
 from services.metrics.domain.cases import MEASURES
-from services.metrics.handlers import RawRecord, Unusable
+from services.metrics.handlers import counting, figures
+from services.metrics.handlers.counting import RawRecord, Unusable
+from services.metrics.store import offsets
 from shared import postgres
 from tests import case_events, oracle
 from tests.conftest import TestDatabase
@@ -31,7 +32,7 @@ async def no_parking(unusable: Sequence[Unusable]) -> None:
 
 async def count(pool: postgres.Pool, events: list[dict[str, Any]], expected: int) -> int:
     raw = [RawRecord(expected + n, case_events.encoded(event)) for n, event in enumerate(events)]
-    return await handlers.count_batch(pool, no_parking, TOPIC, 0, expected, raw)
+    return await counting.count_batch(pool, no_parking, TOPIC, 0, expected, raw)
 
 
 async def cells(pool: postgres.Pool) -> Counter[oracle.Cell]:
@@ -57,10 +58,10 @@ async def test_any_delivery_counts_as_the_contract_says(
     for batch in batches:
         offset = await count(pool, batch, offset)
         if offset % 2:
-            await handlers.fold_counters(pool)
+            await counting.fold_counters(pool)
     assert await cells(pool) == oracle.count(distinct)
     async with pool.acquire() as db:
-        assert (await handlers.consistency(db, item=None, county=None))["drift"] == []
+        assert (await figures.consistency(db, item=None, county=None))["drift"] == []
 
 
 def story(case_no: str, county: str = "130607", **more: Any) -> dict[str, Any]:
@@ -80,18 +81,18 @@ def story(case_no: str, county: str = "130607", **more: Any) -> dict[str, Any]:
 async def test_a_zombies_batch_is_not_written(pool: postgres.Pool) -> None:
     await count(pool, [story("c1")], 0)
     before = await cells(pool)
-    with pytest.raises(store.Fenced):
+    with pytest.raises(offsets.Fenced):
         await count(pool, [story("c2")], 0)
     assert await cells(pool) == before
     async with pool.acquire() as db:
-        assert await store.position(db, TOPIC, 0) == 1
+        assert await offsets.position(db, TOPIC, 0) == 1
         assert await db.fetchval("select count(*) from cases") == 1
 
 
 async def test_a_gap_in_the_offsets_is_no_error(pool: postgres.Pool) -> None:
     next_offset = await count(pool, [story("c1")], 0)
     raw = [RawRecord(7, case_events.encoded(story("c2"))), RawRecord(12, case_events.encoded(story("c3")))]
-    assert await handlers.count_batch(pool, no_parking, TOPIC, 0, next_offset, raw) == 13
+    assert await counting.count_batch(pool, no_parking, TOPIC, 0, next_offset, raw) == 13
 
 
 async def test_a_move_between_counties_moves_every_counter(pool: postgres.Pool) -> None:
@@ -113,10 +114,10 @@ async def test_unplaced_cases_are_stored_and_not_counted(pool: postgres.Pool) ->
 
 async def test_a_drift_is_found_where_it_is(pool: postgres.Pool, database: TestDatabase) -> None:
     await count(pool, [story("c1")], 0)
-    await handlers.fold_counters(pool)
+    await counting.fold_counters(pool)
     async with pool.acquire() as db:
         await db.execute("update counters set handled = handled + 2")
-        answer = await handlers.consistency(db, item=None, county=None)
+        answer = await figures.consistency(db, item=None, county=None)
     assert answer["checked"] == 1
     assert answer["drift"] == [
         {"item": "disabled-service", "county": "130607", "day": date(2024, 9, 2), "measure": "handled", "recount": 1, "counter": 3}
@@ -137,7 +138,7 @@ async def test_unreadable_records_are_parked_and_the_rest_is_counted(pool: postg
     poison += [case_events.encoded(story("p", **wrong)) for wrong in wrongs]
     good = [case_events.encoded(story(f"c{n}")) for n in range(len(poison))]
     mixed = [value for pair in zip(poison, good, strict=True) for value in pair]
-    taken = await handlers.count_batch(pool, park, TOPIC, 0, 0, [RawRecord(n, value) for n, value in enumerate(mixed)])
+    taken = await counting.count_batch(pool, park, TOPIC, 0, 0, [RawRecord(n, value) for n, value in enumerate(mixed)])
     assert taken == len(mixed)
     assert [unusable.offset for unusable in parked] == list(range(0, len(mixed), 2))
     async with pool.acquire() as db:
@@ -146,7 +147,7 @@ async def test_unreadable_records_are_parked_and_the_rest_is_counted(pool: postg
 
 async def test_a_batch_that_is_mostly_broken_is_refused_whole(pool: postgres.Pool) -> None:
     raw = [RawRecord(n, b"{") for n in range(30)]
-    with pytest.raises(handlers.BrokenBatch):
-        await handlers.count_batch(pool, no_parking, TOPIC, 0, 0, raw)
+    with pytest.raises(counting.BrokenBatch):
+        await counting.count_batch(pool, no_parking, TOPIC, 0, 0, raw)
     async with pool.acquire() as db:
-        assert await store.position(db, TOPIC, 0) == 0
+        assert await offsets.position(db, TOPIC, 0) == 0

@@ -20,7 +20,7 @@ from services.metrics.domain.cases import (
     view,
 )
 from services.metrics.domain.wire import read_case
-from services.metrics.handlers import fold
+from services.metrics.handlers.counting import fold
 from shared.clock import business_day
 from tests import case_events, oracle
 

@@ -1,19 +1,12 @@
-"""Use cases of the metrics service: count a batch, keep snapshots, fold counters, and answer each question."""
+"""Counting: a partition's records into cases, counters and snapshots, with their offset in one transaction."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from services.metrics import store
-from services.metrics.domain import co_location as halls
-from services.metrics.domain import figures
 from services.metrics.domain.cases import EMPTY, CaseEvent, CaseState, merge
-from services.metrics.domain.figures import Group, LowOp, Ranking
-from services.metrics.domain.notice import last_day
-from services.metrics.domain.notice import notice as write_notice
 from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read_snapshot
-from shared.events.progress import PresenceState, RegistryState, Snapshot
-from shared.items import Item
+from services.metrics.store import cases, counters, offsets, snapshots
+from shared.events.progress import Snapshot
 from shared.postgres import Connection, Pool
 
 MOST_UNREADABLE: Final = 0.5
@@ -82,7 +75,7 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
     """Counts one partition's records in one transaction with the offset; returns the next offset wanted.
 
     Raises:
-        store.Fenced: another worker has counted this partition on; nothing was written.
+        offsets.Fenced: another worker has counted this partition on; nothing was written.
         BrokenBatch: most records are unreadable; nothing was written.
     """
     read, unusable = read_all(records)
@@ -91,14 +84,14 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
     by_name = fold(read)
     wanted = records[-1].offset + 1
     async with pool.acquire() as db, db.transaction():
-        await store.advance(db, topic, partition, expected, wanted)
+        await offsets.advance(db, topic, partition, expected, wanted)
         ids = await _source_ids(db, {source for source, _ in by_name})
-        await store.merge_cases(db, {(ids[source], case_no): state for (source, case_no), state in by_name.items()})
+        await cases.merge_cases(db, {(ids[source], case_no): state for (source, case_no), state in by_name.items()})
     return wanted
 
 
 async def _source_ids(db: Connection, sources: set[str]) -> dict[str, int]:
-    return await store.source_ids(db, sources) if sources else {}
+    return await cases.source_ids(db, sources) if sources else {}
 
 
 async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[RawRecord]) -> int:
@@ -108,7 +101,7 @@ async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, exp
     it is passed over.
 
     Raises:
-        store.Fenced, BrokenBatch: as :func:`count_batch`.
+        offsets.Fenced, BrokenBatch: as :func:`count_batch`.
     """
     newest: dict[tuple[str, str], Snapshot] = {}
     unusable: list[Unusable] = []
@@ -128,52 +121,13 @@ async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, exp
         await park(unusable)
     wanted = records[-1].offset + 1
     async with pool.acquire() as db, db.transaction():
-        await store.advance(db, topic, partition, expected, wanted)
+        await offsets.advance(db, topic, partition, expected, wanted)
         if newest:
-            await store.merge_snapshots(db, newest)
+            await snapshots.keep_newest(db, newest)
     return wanted
 
 
 async def fold_counters(pool: Pool) -> int:
     """Folds waiting counter deltas into the counters; returns how many batches were folded."""
     async with pool.acquire() as db, db.transaction():
-        return await store.fold_deltas(db)
-
-
-async def counts(db: Connection, *, item: str | None, since: date | None, as_of: date, group_by: Group) -> dict[str, Any]:
-    """The answer of ``/v1/counts``."""
-    sums = await store.sums(db, group=group_by, item=item, since=since, as_of=as_of)
-    rows = figures.rows_by(group_by, sums)
-    return {"item": item, "from": since, "as_of": as_of, "rows": rows, "total": figures.total(rows)}
-
-
-async def ranking(
-    db: Connection, *, item: Item, measure: str, as_of: date, since: date | None = None, low: int, low_op: LowOp
-) -> Ranking:
-    """Units ranked by ``measure``."""
-    sums = await store.sums(db, group="county", item=item.code, since=since, as_of=as_of)
-    return figures.rank({row["key"]: row[measure] for row in sums}, item.pilots, low=low, low_op=low_op)
-
-
-async def co_location(db: Connection, as_of: date) -> dict[str, Any]:
-    """The answer of ``/v1/co-location``."""
-    registry = [RegistryState.model_validate(state) for state in await store.snapshots(db, "registry")]
-    presence = [PresenceState.model_validate(state) for state in await store.snapshots(db, "presence")]
-    return halls.co_location(registry, presence, as_of)
-
-
-async def notice(db: Connection, *, month: str, item: Item, low: int, low_op: LowOp) -> dict[str, Any]:
-    """The notice of ``month``, from one snapshot of the database, so that its parts agree."""
-    as_of = last_day(month)
-    async with db.transaction(isolation="repeatable_read", readonly=True):
-        sums = await store.sums(db, group="county", item=item.code, since=None, as_of=as_of)
-        seen_in_halls = await co_location(db, as_of)
-    ranked = figures.rank({row["key"]: row["handled"] for row in sums}, item.pilots, low=low, low_op=low_op)
-    completed = {row["key"]: row["completed"] for row in sums}
-    return write_notice(month, item, ranked, completed, seen_in_halls, low=low, low_op=low_op)
-
-
-async def consistency(db: Connection, *, item: str | None, county: str | None) -> dict[str, Any]:
-    """The answer of ``/v1/consistency``: a recount of the cases against the counters."""
-    checked, drift = await store.drift(db, item, county)
-    return {"checked": checked, "drift": drift}
+        return await counters.fold_deltas(db)

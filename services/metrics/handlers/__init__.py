@@ -1,0 +1,1 @@
+"""Use cases of the metrics service, a module a subject."""

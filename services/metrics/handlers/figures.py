@@ -1,0 +1,53 @@
+"""Figures: the answers of counts, ranking, co-location, the notice, and the recount."""
+
+from datetime import date
+from typing import Any
+
+from services.metrics.domain import co_location as halls
+from services.metrics.domain import figures
+from services.metrics.domain.figures import Group, LowOp, Ranking
+from services.metrics.domain.notice import last_day
+from services.metrics.domain.notice import notice as write_notice
+from services.metrics.store import counters, snapshots
+from shared.events.progress import PresenceState, RegistryState
+from shared.items import Item
+from shared.postgres import Connection
+
+
+async def counts(db: Connection, *, item: str | None, since: date | None, as_of: date, group_by: Group) -> dict[str, Any]:
+    """The answer of ``/v1/counts``."""
+    sums = await counters.sums(db, group=group_by, item=item, since=since, as_of=as_of)
+    rows = figures.rows_by(group_by, sums)
+    return {"item": item, "from": since, "as_of": as_of, "rows": rows, "total": figures.total(rows)}
+
+
+async def ranking(
+    db: Connection, *, item: Item, measure: str, as_of: date, since: date | None = None, low: int, low_op: LowOp
+) -> Ranking:
+    """Units ranked by ``measure``."""
+    sums = await counters.sums(db, group="county", item=item.code, since=since, as_of=as_of)
+    return figures.rank({row["key"]: row[measure] for row in sums}, item.pilots, low=low, low_op=low_op)
+
+
+async def co_location(db: Connection, as_of: date) -> dict[str, Any]:
+    """The answer of ``/v1/co-location``."""
+    registry = [RegistryState.model_validate(state) for state in await snapshots.states(db, "registry")]
+    presence = [PresenceState.model_validate(state) for state in await snapshots.states(db, "presence")]
+    return halls.co_location(registry, presence, as_of)
+
+
+async def notice(db: Connection, *, month: str, item: Item, low: int, low_op: LowOp) -> dict[str, Any]:
+    """The notice of ``month``, from one snapshot of the database, so that its parts agree."""
+    as_of = last_day(month)
+    async with db.transaction(isolation="repeatable_read", readonly=True):
+        sums = await counters.sums(db, group="county", item=item.code, since=None, as_of=as_of)
+        seen_in_halls = await co_location(db, as_of)
+    ranked = figures.rank({row["key"]: row["handled"] for row in sums}, item.pilots, low=low, low_op=low_op)
+    completed = {row["key"]: row["completed"] for row in sums}
+    return write_notice(month, item, ranked, completed, seen_in_halls, low=low, low_op=low_op)
+
+
+async def consistency(db: Connection, *, item: str | None, county: str | None) -> dict[str, Any]:
+    """The answer of ``/v1/consistency``: a recount of the cases against the counters."""
+    checked, drift = await counters.drift(db, item, county)
+    return {"checked": checked, "drift": drift}

@@ -1,0 +1,126 @@
+"""What routes ask for: who is asking, a connection, today, and parameters that several of them share."""
+
+import hmac
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from shared import counties, items
+from shared.clock import Clock, business_day
+from shared.postgres import Connection, Pool
+from shared.problems import ProblemError
+from shared.verdicts import FieldError
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the composition root gives the routes, as ``app.state.access``. An empty token opens nothing."""
+
+    pool: Callable[[], Pool]
+    clock: Clock
+    reader_token: str
+    operator_token: str
+
+
+def _access(request: Request) -> Access:
+    access: Access = request.app.state.access
+    return access
+
+
+_bearer = HTTPBearer(auto_error=False, description="reader_token or operator_token of endpoints.json")
+
+Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+Granted = Annotated[Access, Depends(_access)]
+
+
+def _fits(given: HTTPAuthorizationCredentials | None, *tokens: str) -> bool:
+    shown = given.credentials.encode() if given else b""
+    fits = False
+    for token in tokens:
+        fits |= bool(token) and hmac.compare_digest(shown, token.encode())
+    return fits
+
+
+async def reader(given: Given, access: Granted) -> None:
+    """Passes with the reader's or the operator's token.
+
+    Raises:
+        ProblemError: 401.
+    """
+    if not _fits(given, access.reader_token, access.operator_token):
+        raise ProblemError(401, "token", "send the reader's token: Authorization: Bearer …")
+
+
+async def operator(given: Given, access: Granted) -> None:
+    """Passes with the operator's token alone.
+
+    Raises:
+        ProblemError: 401 without a token that fits any role, 403 with the reader's.
+    """
+    await reader(given, access)
+    if not _fits(given, access.operator_token):
+        raise ProblemError(403, "operator-only", "this needs the operator's token")
+
+
+async def _connection(access: Granted) -> AsyncIterator[Connection]:
+    async with access.pool().acquire() as db:
+        yield db
+
+
+def _today(access: Granted) -> date:
+    return business_day(access.clock())
+
+
+Db = Annotated[Connection, Depends(_connection)]
+Today = Annotated[date, Depends(_today)]
+AsOf = Annotated[date | None, Query(description="Business date in Asia/Shanghai, inclusive; today without it.")]
+Since = Annotated[date | None, Query(alias="from", description="First business date; without it from the beginning.")]
+ItemCode = Annotated[str | None, Query(description="Code of a one-thing item.", examples=["disabled-service"])]
+CountyCode = Annotated[str | None, Query(description="Code of a unit of the roster.", examples=["130607"])]
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "content": {"application/problem+json": {}}}
+    for status, description in {
+        401: "The token is missing or wrong.",
+        422: "A parameter is wrong; `errors` points at it.",
+    }.items()
+}
+
+
+def wrong(parameter: str, message: str, where: str = "query") -> ProblemError:
+    """A 422 that points at one parameter."""
+    errors = [FieldError(pointer=f"/{where}/{parameter}", message=message)]
+    return ProblemError(422, "invalid-request", "mend the parameters named in errors", errors=errors)
+
+
+def known_item(code: str) -> items.Item:
+    """The item of this code.
+
+    Raises:
+        ProblemError: 422, with the codes that are allowed.
+    """
+    try:
+        return items.find(code)
+    except items.UnknownItem as error:
+        raise wrong("item", str(error)) from None
+
+
+def known_county(code: str | None) -> str | None:
+    """``code`` when it is a unit of the roster, or ``None``.
+
+    Raises:
+        ProblemError: 422, with the codes that are allowed.
+    """
+    if code is not None and code not in counties.BY_CODE:
+        raise wrong("county", f"no unit of the roster; allowed: {', '.join(counties.BY_CODE)}")
+    return code
+
+
+def check_range(since: date | None, as_of: date) -> None:
+    """Raises a 422 when ``since`` is later than ``as_of``."""
+    if since is not None and since > as_of:
+        raise wrong("from", "later than as_of: swap them, or leave one out")

@@ -1,0 +1,113 @@
+"""Figures: counts, ranking, co-location, the notice, and the recount (CONTRACT §4)."""
+
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import PlainTextResponse, Response
+
+from services.metrics.domain import figures
+from services.metrics.domain.cases import MEASURES
+from services.metrics.domain.figures import Group, LowOp
+from services.metrics.domain.notice import last_day, markdown
+from services.metrics.handlers import figures as answers
+from services.metrics.http.access import (
+    PROBLEMS,
+    AsOf,
+    CountyCode,
+    Db,
+    ItemCode,
+    Since,
+    Today,
+    check_range,
+    known_county,
+    known_item,
+    reader,
+    wrong,
+)
+
+Measure = Literal[
+    "handled", "applied", "accepted", "completed", "completed_on_time", "not_accepted", "returned", "withdrawn", "online"
+]
+assert Measure.__args__ == MEASURES  # type: ignore[attr-defined]
+
+RequiredItem = Annotated[str, Query(examples=["disabled-service"])]
+Low = Annotated[int, Query(ge=0, le=1_000_000, description="What counts as low.")]
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBLEMS, tags=["figures"])
+
+
+@router.get("/counts")
+async def counts(
+    db: Db, today: Today, item: ItemCode = None, as_of: AsOf = None, since: Since = None, group_by: Group = "county"
+) -> dict[str, Any]:
+    """Every measure by county (every unit of the roster has a row), day, month or item. Without `item`: all items."""
+    until = as_of or today
+    check_range(since, until)
+    code = known_item(item).code if item else None
+    return await answers.counts(db, item=code, since=since, as_of=until, group_by=group_by)
+
+
+@router.get("/ranking")
+async def ranking(
+    db: Db,
+    today: Today,
+    item: RequiredItem,
+    measure: Measure = "handled",
+    as_of: AsOf = None,
+    since: Since = None,
+    top: Annotated[int | None, Query(ge=1, le=1000, description="Only ranks up to this; all without it.")] = None,
+    low: Low = 10,
+    low_op: LowOp = "lt",
+) -> dict[str, Any]:
+    """Units by one measure, with their share of the city, and the units that stand low or at zero."""
+    until = as_of or today
+    check_range(since, until)
+    ranked = await answers.ranking(db, item=known_item(item), measure=measure, as_of=until, since=since, low=low, low_op=low_op)
+    rows = [asdict(row) for row in figures.top(ranked, top)]
+    return {
+        "item": item, "measure": measure, "from": since, "as_of": until,
+        "total": ranked.total, "rows": rows, "low": ranked.low, "zero": ranked.zero,
+    }  # fmt: skip
+
+
+@router.get("/co-location")
+async def co_location(db: Db, today: Today, as_of: AsOf = None) -> dict[str, Any]:
+    """Which companies really handle their business in each county's hall."""
+    return await answers.co_location(db, as_of or today)
+
+
+@router.get("/notices/{month}", response_class=Response)
+async def notice(
+    db: Db,
+    today: Today,
+    month: str,
+    item: RequiredItem,
+    format: Literal["json", "md"] = "json",
+    low: Low = 10,
+    low_op: LowOp = "lt",
+) -> Any:
+    """The notice of a month (`YYYY-MM`), by present knowledge."""
+    _check_month(month, today)
+    content = await answers.notice(db, month=month, item=known_item(item), low=low, low_op=low_op)
+    if format == "md":
+        return PlainTextResponse(markdown(content), media_type="text/markdown; charset=utf-8")
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+@router.get("/consistency", tags=["operating"])
+async def consistency(db: Db, item: ItemCode = None, county: CountyCode = None) -> dict[str, Any]:
+    """A recount of the cases against the counters; `drift` is empty, or something is wrong with us."""
+    code = known_item(item).code if item else None
+    return await answers.consistency(db, item=code, county=known_county(county))
+
+
+def _check_month(month: str, today: date) -> None:
+    try:
+        begun = len(month) == 7 and last_day(month).replace(day=1) <= today
+    except ValueError:
+        begun = False
+    if not begun:
+        raise wrong("month", "not a month that has begun, as YYYY-MM", where="path")

@@ -171,6 +171,7 @@ def test_a_killed_supervisor_takes_its_parts_along_and_the_state_goes_on(up: Up,
 
 def test_a_taken_port_is_named_with_its_part(state: Path, base: int) -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((LOOPBACK, base + 4))
         other.listen()
         said = refusal(state, base)

@@ -1,12 +1,12 @@
 """What tests of the intake service share: a believable event, and pushes signed by the public Standard Webhooks library."""
 
 import copy
+import json
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import orjson
 from standardwebhooks.webhooks import Webhook
 
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
@@ -60,7 +60,7 @@ def signed(
 
 async def push(client: httpx.AsyncClient, secret: str, content: Any, *, message_id: str = "m-1") -> httpx.Response:
     """Pushes one event, or a list as a batch."""
-    body = orjson.dumps(content)
+    body = json.dumps(content).encode()
     media_type = BATCH_MEDIA_TYPE if isinstance(content, list) else MEDIA_TYPE
     return await client.post(PATH, content=body, headers=signed(secret, body, media_type, message_id=message_id))
 

@@ -67,7 +67,7 @@ async def test_one_event_is_stored_when_the_answer_says_so(
     assert stored["data"]["county"] == "130607"
 
 
-async def test_three_ways_of_not_being_the_sender_get_one_answer(
+async def test_each_way_of_not_being_the_sender_gets_one_answer(
     client: httpx.AsyncClient, secret: str, credentials: Credentials
 ) -> None:
     body = orjson.dumps(event())
@@ -86,7 +86,7 @@ async def test_three_ways_of_not_being_the_sender_get_one_answer(
         await client.post(PATH, content=b"{", headers={"content-type": "text/plain"}),
     ]
     first = _problem(answers[0], 401, "signature")
-    assert first.keys() == {"type", "title", "detail", "status"}
+    assert first["errors"] == []
     assert {answer.content for answer in answers} == {answers[0].content}
     assert {answer.headers["www-authenticate"] for answer in answers} == {"Signature"}
 
@@ -204,9 +204,9 @@ async def test_all_rejected_is_422_with_every_result_and_parks_nothing(
 async def test_what_is_rejected_within_a_202_is_parked_without_people_and_once_a_request(
     client: httpx.AsyncClient, secret: str, kafka: str, topics: Topics
 ) -> None:
-    bad = event("e-2", "BD2", county="130102", applicant={"name": "张三"}, item="张三")
+    bad = event("e-2", "BD2", county="130102", applicant={"name": "张三"}, channel="张三")
     deep: Any = "x"
-    for _ in range(500):
+    for _ in range(300):
         deep = [deep]
     batch = [event("e-1"), bad, "张三", event("e-3", applicant=deep)]
     for _ in range(2):
@@ -220,9 +220,9 @@ async def test_what_is_rejected_within_a_202_is_parked_without_people_and_once_a
     assert first["type"] == "cn.onething.parked.v1"
     data = first["data"]
     assert (data["reason"], data["sender"], data["event_id"]) == ("unknown-county", SENDER, "e-2")
-    assert [error["pointer"] for error in data["errors"]] == ["/data/item", "/data/county"] or _pointers(data) == ["/data/county"]
+    assert _pointers(data) == ["/data/county", "/data/channel"]
     assert data["payload"]["data"] == {
-        "case_no": "BD2", "item": "«removed»", "county": "130102", "step": "applied",
+        "case_no": "BD2", "item": "disabled-service", "county": "130102", "step": "applied", "channel": "«removed»",
         "occurred_at": "2024-09-30T09:00:00+08:00", "recorded_at": "2024-09-30T09:00:01.000002+08:00",
     }  # fmt: skip
     assert "payload" not in parked[f"http/intake/{SENDER}/order_1/2"]["data"]

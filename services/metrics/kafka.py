@@ -1,7 +1,6 @@
 """The worker's subscriptions: case events and snapshots, each counted with its offset in one transaction."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
@@ -16,8 +15,6 @@ from shared.kafka import Message, PartitionConsumer, Publisher, Record, Topics
 from shared.kafka.consumer import Halt
 from shared.parking import parked_event
 from shared.postgres import Pool
-
-GROUP: Final = "onething-metrics"
 
 COUNTED = Counter("onething_metrics_records_total", "Records taken from a topic.", ["topic"])
 PARKED = Counter("onething_metrics_parked_total", "Records that could not be read.", ["topic"])
@@ -72,11 +69,13 @@ class StoredOffset:
         PARKED.labels(partition.topic).inc(len(messages))
 
 
-def subscribe(broker: KafkaBroker, topics: Topics, pool: Pool, publisher: Publisher, batch_records: int) -> list[PartitionConsumer]:
-    """The worker's consumers; call before the broker starts."""
+def subscribe(
+    broker: KafkaBroker, topics: Topics, pool: Pool, publisher: Publisher, group: str, batch_records: int
+) -> list[PartitionConsumer]:
+    """The worker's consumers, of ``group`` and ``{group}-progress``; call before the broker starts."""
     cases = StoredOffset(counting.count_batch, pool, publisher, topics)
     snapshots = StoredOffset(counting.keep_snapshots, pool, publisher, topics)
     return [
-        PartitionConsumer(broker, topics.case_events, GROUP, cases, batch_records),
-        PartitionConsumer(broker, topics.progress, f"{GROUP}-progress", snapshots, batch_records),
+        PartitionConsumer(broker, topics.case_events, group, cases, batch_records),
+        PartitionConsumer(broker, topics.progress, f"{group}-progress", snapshots, batch_records),
     ]

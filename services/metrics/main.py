@@ -70,7 +70,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 def _described(settings: Settings) -> KafkaBroker:
     """The worker's broker with its subscriptions, never started: for its description alone."""
     broker = KafkaBroker(settings.kafka)
-    kafka.subscribe(broker, Topics(settings.topic_prefix), None, None, settings.batch_records)  # type: ignore[arg-type]
+    kafka.subscribe(broker, Topics(settings.topic_prefix), None, None, settings.group, settings.batch_records)  # type: ignore[arg-type]
     return broker
 
 
@@ -91,7 +91,7 @@ def build_worker(settings: Settings) -> FastAPI:
         ):
             pools.append(pool)
             broker = KafkaBroker(settings.kafka, client_id="metrics-worker", apply_types=False, logger=None)
-            consumers.extend(kafka.subscribe(broker, topics, pool, publisher, settings.batch_records))
+            consumers.extend(kafka.subscribe(broker, topics, pool, publisher, settings.group, settings.batch_records))
             folding = asyncio.create_task(_fold_for_ever(pool))
             starting = asyncio.create_task(start_patiently(broker))
             yield

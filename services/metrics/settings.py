@@ -11,6 +11,8 @@ class Settings(BaseSettings):
 
     kafka: str = "127.0.0.1:9092"
     topic_prefix: str = "onething"
+    group: str = "onething-metrics"
+    """Consumer group. The offsets live in the database, so a worker under a fresh name goes on where the last one was, at once."""
     host: str = "127.0.0.1"
     port: int = 8103
     postgres_dsn: SecretStr

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from typing import Final
+from uuid import UUID
 
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
@@ -26,7 +27,7 @@ class ProvincePush:
         self._clock = clock
         self._most_unusable = most_unusable
 
-    async def position(self, partition: TopicPartition) -> int | None:
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int | None:
         return None
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:

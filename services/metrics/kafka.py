@@ -1,6 +1,7 @@
 """The worker's subscriptions: case events and snapshots, each counted with its offset in one transaction."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
 
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
@@ -36,9 +37,12 @@ class StoredOffset:
         self._publisher = publisher
         self._topics = topics
 
-    async def position(self, partition: TopicPartition) -> int:
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
         async with self._pool.acquire() as db:
-            return await offsets.position(db, partition.topic, partition.partition)
+            try:
+                return await offsets.position(db, partition.topic, partition.partition, topic_id)
+            except offsets.OtherTopic as error:
+                raise Halt(str(error)) from error
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         async def park(unusable: Sequence[Unusable]) -> None:

@@ -14,6 +14,7 @@ from services.utilities.domain.kinds import INSTALLATIONS, PRESENCE, Kept
 from services.utilities.domain.registers import Data, Event, dump, load
 from services.utilities.domain.registry import Pair, Registry, read_csv, subject_of
 from services.utilities.domain.snapshots import next_version
+from shared import offsets
 from shared.events.utility import Installation, Presence
 from shared.postgres import Connection, Pool, Unavailable
 
@@ -46,10 +47,10 @@ async def take(pool: Pool, batch: Batch, now: datetime) -> int:
     """Merges the batch and moves the offset, in one transaction; returns how many subjects changed.
 
     Raises:
-        store.Fenced: another worker has taken these records; nothing was written.
+        offsets.Fenced: another worker has taken these records; nothing was written.
     """
     async with pool.acquire() as db, db.transaction():
-        await store.advance(db, batch.topic, batch.partition, batch.expected, batch.following)
+        await offsets.advance(db, batch.topic, batch.partition, batch.expected, batch.following)
         changed = await _merge(db, INSTALLATIONS, batch.installations, now)
         return changed + await _merge(db, PRESENCE, batch.presence, now)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 import structlog
 from aiokafka import TopicPartition
@@ -13,6 +14,7 @@ from services.utilities import handlers, store
 from services.utilities.domain.judging import SHOWN_FIELDS, parse, read
 from services.utilities.domain.snapshots import encode_snapshot
 from services.utilities.handlers import Batch
+from shared import offsets
 from shared.clock import Clock, now
 from shared.kafka import Halt, KafkaUnavailable, Message, PartitionConsumer, Publisher, Record, Topics
 from shared.parking import parked_event
@@ -50,9 +52,12 @@ class UtilityEvents:
         self._changed = changed
         self._clock = clock
 
-    async def position(self, partition: TopicPartition) -> int:
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
         async with self._pool.acquire() as db:
-            return await store.position(db, partition.topic, partition.partition)
+            try:
+                return await offsets.position(db, partition.topic, partition.partition, topic_id)
+            except offsets.OtherTopic as error:
+                raise Halt(str(error)) from error
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         following = int(records[-1].offset) + 1
@@ -68,7 +73,7 @@ class UtilityEvents:
         await self._publisher.publish(unusable)
         try:
             changed = await handlers.take(self._pool, batch, self._clock())
-        except store.Fenced:
+        except offsets.Fenced:
             FENCED.inc()
             raise
         TAKEN.inc(len(records))

@@ -11,10 +11,6 @@ TABLES: Final[dict[Kind, str]] = {"registry": "registry", "presence": "presence"
 """The table of each kind's subjects."""
 
 
-class Fenced(Exception):
-    """The partition's offset is not the expected one: another worker has taken its records on. Nothing was written."""
-
-
 class Stored(NamedTuple):
     """A subject as it was: its winning events (none for the registry), what is told of it, and its version."""
 
@@ -37,30 +33,6 @@ class Row(NamedTuple):
 async def answers(db: Connection) -> None:
     """Returns when the database answers and the migrations have run."""
     await db.fetchval("select 1 from offsets limit 1")
-
-
-async def position(db: Connection, topic: str, partition: int) -> int:
-    """The next offset wanted; 0 where nothing was taken yet."""
-    found = await db.fetchval("select next_offset from offsets where topic = $1 and partition = $2", topic, partition)
-    return 0 if found is None else int(found)
-
-
-async def advance(db: Connection, topic: str, partition: int, expected: int, following: int) -> None:
-    """Moves the partition's offset from ``expected``. Comes first in its transaction: it is the lock on the partition.
-
-    Raises:
-        Fenced: the offset is another.
-    """
-    if expected == 0:
-        await db.execute(
-            "insert into offsets (topic, partition, next_offset) values ($1, $2, 0) on conflict do nothing", topic, partition
-        )
-    moved = await db.fetchval(
-        "update offsets set next_offset = $4 where topic = $1 and partition = $2 and next_offset = $3 returning true",
-        topic, partition, expected, following,
-    )  # fmt: skip
-    if not moved:
-        raise Fenced(f"{topic}/{partition} stands at another offset than {expected}")
 
 
 async def lock_subjects(db: Connection, kind: Kind, subjects: Collection[str]) -> dict[str, Stored]:

@@ -7,6 +7,7 @@ partitions, and goes on after a handler's exception (``docs/decisions/0003-own-t
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -14,6 +15,8 @@ from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
+
+from shared.kafka.topic_id import topic_id
 
 log = structlog.get_logger()
 
@@ -29,6 +32,10 @@ LAST_BACKOFF_SECONDS: Final = 5.0
 
 class Halt(Exception):
     """Going on would lose or double events. The message says what to do; the consumer stays stopped."""
+
+
+class WentBack(Exception):
+    """Records came that are already behind us, as when the topic was cut or made anew: the position is checked again."""
 
 
 async def start_patiently(broker: KafkaBroker) -> None:
@@ -47,8 +54,15 @@ async def start_patiently(broker: KafkaBroker) -> None:
 class PartitionHandler(Protocol):
     """What a service does with one partition's records, and where it remembers how far it is."""
 
-    async def position(self, partition: TopicPartition) -> int | None:
-        """The next offset wanted, from the handler's own store; ``None`` where Kafka's committed offset rules."""
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int | None:
+        """The next offset wanted, from the handler's own store; ``None`` where Kafka's committed offset rules.
+
+        ``topic_id`` is the one that Kafka gave the topic when it was created. A handler that stores positions stores it
+        with them: offsets of a topic made anew mean other events.
+
+        Raises:
+            Halt: the position belongs to another topic of the same name.
+        """
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         """Takes records from ``expected`` on, all or nothing, and returns the next offset wanted.
@@ -68,21 +82,35 @@ async def _decode(message: KafkaMessage) -> Any:
     return message.raw_message
 
 
-class PartitionConsumer(ConsumerRebalanceListener):
-    """Subscribes ``handler`` to ``topic``: partitions of a batch run side by side, each from its handler's position.
+class _Lane:
+    """One partition's records that wait, and the task that works on them."""
 
-    A partition that fails is paused, its position read again, and sought with growing delay; the others go on.
+    __slots__ = ("task", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[Record] = []
+        self.task: asyncio.Task[None] | None = None
+
+
+class PartitionConsumer(ConsumerRebalanceListener):
+    """Subscribes ``handler`` to ``topic``: each partition is a lane of its own, from its handler's position on.
+
+    Lanes go on while the next records are fetched; a lane that is slow collects what arrives meanwhile into one larger
+    batch. A partition that fails is paused, its position read again, and sought with growing delay; the others go on.
+    At most about twice ``max_records`` records are held.
     """
 
     def __init__(self, broker: KafkaBroker, topic: str, group: str, handler: PartitionHandler, max_records: int = 5000) -> None:
         self.topic = topic
         self.halted: str | None = None
         self._handler = handler
+        self._most = max_records
         self._positions: dict[TopicPartition, int] = {}
         self._failures: dict[TopicPartition, int] = {}
+        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._held = 0
+        self._progress = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._commit_due = False
         self._subscriber = broker.subscriber(
             topic,
@@ -92,6 +120,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
             group_id=group,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
+            isolation_level="read_committed",
             session_timeout_ms=6000,
             heartbeat_interval_ms=1500,
             max_partition_fetch_bytes=2 * 1024 * 1024,
@@ -118,7 +147,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
         for partition in revoked:
             self._positions.pop(partition, None)
         try:
-            await asyncio.wait_for(self._idle.wait(), DRAIN_SECONDS)
+            await asyncio.wait_for(self._drained(revoked), DRAIN_SECONDS)
         except TimeoutError:
             # The transaction may yet commit: the next owner's compare-and-set decides, not this wait.
             log.warning("drain_cut", topic=self.topic, seconds=DRAIN_SECONDS)
@@ -129,40 +158,68 @@ class PartitionConsumer(ConsumerRebalanceListener):
             self._spawn(self._return(partition, 0.0))
 
     async def _consume(self, batch: Any) -> None:
+        """Hands a fetched batch to the lanes; returns when there is room for the next one.
+
+        FastStream fetches again only when this returns. So a position that is set here is followed by records of that
+        very position, and none that were fetched from another one.
+        """
         if self.halted is not None:
             await asyncio.sleep(1)
             return
-        lanes: dict[TopicPartition, list[Record]] = {}
+        arrived: dict[TopicPartition, list[Record]] = {}
         for record in batch:
-            lanes.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
-        self._idle.clear()
-        try:
-            await asyncio.gather(*(self._run(partition, records) for partition, records in lanes.items()))
-        finally:
-            self._idle.set()
-        if not self._commit_due:
-            # In its own time, so that the last batch before a quiet night is committed too.
-            self._commit_due = True
-            self._spawn(self._commit_late())
-
-    async def _run(self, partition: TopicPartition, records: list[Record]) -> None:
-        try:
-            expected = self._positions.get(partition)
-            if expected is None:
+            arrived.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        for partition, records in arrived.items():
+            if partition in self._positions:
+                self._enqueue(partition, records)
+            else:
                 # First records since the partition came to us, or since a failure. They may have been fetched from
                 # another position than ours, so they are let go and fetched again.
-                await self._seek(partition)
-                return
-            wanted = [record for record in records if record.offset >= expected]
-            if wanted:
-                taken = await self._handler.apply(partition, expected, wanted)
-                if partition in self._positions:
-                    self._positions[partition] = taken
+                await self._begin(partition)
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._held <= self._most)
+
+    def _enqueue(self, partition: TopicPartition, records: list[Record]) -> None:
+        lane = self._lanes.setdefault(partition, _Lane())
+        lane.waiting.extend(records)
+        self._held += len(records)
+        if lane.task is None:
+            lane.task = asyncio.create_task(self._work(partition, lane))
+
+    async def _work(self, partition: TopicPartition, lane: _Lane) -> None:
+        try:
+            while lane.waiting:
+                records, lane.waiting = lane.waiting, []
+                expected = self._positions.get(partition)
+                if expected is not None:
+                    await self._take(partition, expected, records)
+                self._held -= len(records)
+                async with self._progress:
+                    self._progress.notify_all()
+        finally:
+            lane.task = None
+
+    async def _take(self, partition: TopicPartition, expected: int, records: list[Record]) -> None:
+        try:
+            if records[0].offset < expected:
+                raise WentBack(f"offset {records[0].offset} came after {expected - 1}: the client was sent elsewhere in the log")
+            taken = await self._handler.apply(partition, expected, records)
+            if partition in self._positions:
+                self._positions[partition] = taken
             self._failures.pop(partition, None)
         except Halt as halt:
             self._halt(partition, halt)
         except Exception as error:
             self._failed(partition, error)
+        if not self._commit_due:
+            # In its own time, so that the last batch before a quiet night is committed too.
+            self._commit_due = True
+            self._spawn(self._commit_late())
+
+    async def _drained(self, partitions: Collection[TopicPartition]) -> None:
+        working = [lane.task for p, lane in self._lanes.items() if p in partitions and lane.task is not None]
+        if working:
+            await asyncio.wait(working)
 
     def _failed(self, partition: TopicPartition, error: Exception) -> None:
         self._positions.pop(partition, None)
@@ -172,12 +229,13 @@ class PartitionConsumer(ConsumerRebalanceListener):
             "partition_failed", topic=self.topic, partition=partition.partition, attempt=count, retry_in=delay,
             error=type(error).__name__, reason=str(error).partition("\n")[0],
         )  # fmt: skip
-        if partition in self._consumer.assignment():
+        if self._subscriber.consumer is not None and partition in self._consumer.assignment():
             self._consumer.pause(partition)
             self._spawn(self._return(partition, delay))
 
     def _halt(self, partition: TopicPartition, halt: Halt) -> None:
         self.halted = f"{self.topic}/{partition.partition}: {halt}"
+        self._positions.clear()
         log.critical("consumer_halted", topic=self.topic, partition=partition.partition, what_to_do=str(halt))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -186,47 +244,59 @@ class PartitionConsumer(ConsumerRebalanceListener):
         task.add_done_callback(self._tasks.discard)
 
     async def _return(self, partition: TopicPartition, delay: float) -> None:
+        """Has the partition fetched again, from its position on."""
         await asyncio.sleep(delay)
         if partition not in self._consumer.assignment():
             return
         try:
-            # Only moves the fetch position, so that records come at all; `_run` seeks again before it trusts any.
-            position = await self._handler.position(partition)
-            if position is None:
-                position = await self._kafkas_position(partition)
+            # Only moves the fetch position, so that records come at all; `_begin` seeks again before any is trusted.
+            position = await self._checked_position(partition)
             if partition in self._consumer.assignment() and partition not in self._positions:
                 self._consumer.seek(partition, position)
             if partition in self._consumer.paused():
                 self._consumer.resume(partition)
+        except Halt as halt:
+            self._halt(partition, halt)
         except Exception as error:
             self._failed(partition, error)
 
-    async def _kafkas_position(self, partition: TopicPartition) -> int:
-        committed = await self._consumer.committed(partition)
-        if committed is None:
-            committed = (await self._consumer.beginning_offsets([partition]))[partition]
-        return int(committed)
-
-    async def _seek(self, partition: TopicPartition) -> None:
-        position = await self._handler.position(partition)
-        if position is None:
-            position = await self._kafkas_position(partition)
+    async def _begin(self, partition: TopicPartition) -> None:
+        """Reads the partition's position and has it fetched from there; called with no fetch under way."""
+        await self._drained([partition])
+        try:
+            position = await self._checked_position(partition)
+        except Halt as halt:
+            self._halt(partition, halt)
+        except Exception as error:
+            self._failed(partition, error)
         else:
-            begins = (await self._consumer.beginning_offsets([partition]))[partition]
-            ends = (await self._consumer.end_offsets([partition]))[partition]
-            if position < begins:
-                raise Halt(
-                    f"the next offset wanted is {position}, but the log begins at {begins}: events were removed before they"
-                    " were counted. Restore the topic, or rebuild from a copy of the log"
-                )
-            if position > ends:
-                raise Halt(
-                    f"the next offset wanted is {position}, but the log ends at {ends}: this is another or a cut topic."
-                    " Restore it, or rebuild from the log that is there"
-                )
-        if partition in self._consumer.assignment():
-            self._consumer.seek(partition, position)
-            self._positions[partition] = position
+            if partition in self._consumer.assignment():
+                self._consumer.seek(partition, position)
+                self._positions[partition] = position
+
+    async def _checked_position(self, partition: TopicPartition) -> int:
+        """The position to go on from.
+
+        Raises:
+            Halt: the log does not have it, or is another log.
+        """
+        position = await self._handler.position(partition, await topic_id(self._consumer, self.topic))
+        begins = (await self._consumer.beginning_offsets([partition]))[partition]
+        if position is None:
+            committed = await self._consumer.committed(partition)
+            return int(begins if committed is None else committed)
+        ends = (await self._consumer.end_offsets([partition]))[partition]
+        if position < begins:
+            raise Halt(
+                f"the next offset wanted is {position}, but the log begins at {begins}: events were removed before they were"
+                " counted. Restore the topic, or rebuild from a copy of the log"
+            )
+        if position > ends:
+            raise Halt(
+                f"the next offset wanted is {position}, but the log ends at {ends}: this is another or a cut topic. Restore it,"
+                " or rebuild from the log that is there"
+            )
+        return position
 
     async def _commit_late(self) -> None:
         await asyncio.sleep(COMMIT_EVERY_SECONDS)
@@ -235,16 +305,25 @@ class PartitionConsumer(ConsumerRebalanceListener):
 
     async def commit(self) -> None:
         """Tells Kafka how far we are, for lag tools; best effort, for the truth is in the handler's store."""
-        offsets = {p: offset for p, offset in self._positions.items() if p in self._consumer.assignment()}
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            return
+        offsets = {p: offset for p, offset in self._positions.items() if p in consumer.assignment()}
         try:
             if offsets:
-                await self._consumer.commit(offsets)
+                await consumer.commit(offsets)
         except KafkaError as error:
             log.info("kafka_commit_failed", topic=self.topic, error=type(error).__name__)
 
     async def stop(self) -> None:
-        """A last commit; call before the broker stops."""
+        """Lets transactions under way end, and commits a last time; call before the broker stops."""
         for task in self._tasks:
             task.cancel()
-        if self._subscriber.consumer is not None:
-            await self.commit()
+        for lane in self._lanes.values():
+            self._held -= len(lane.waiting)
+            lane.waiting.clear()
+        try:
+            await asyncio.wait_for(self._drained(list(self._lanes)), DRAIN_SECONDS)
+        except TimeoutError:
+            log.warning("drain_cut", topic=self.topic, seconds=DRAIN_SECONDS)
+        await self.commit()

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 
 from services.utilities import handlers, store
 from services.utilities.kafka import SnapshotPublisher, UtilityEvents
+from shared import offsets
 from shared.kafka import Halt, Message, Publisher, Record, Topics
 from tests import utilities_oracle as oracle
 from tests.conftest import Credentials, Services, TestDatabase
@@ -136,15 +137,15 @@ async def test_a_zombies_write_finds_another_offset_and_changes_nothing(kafka: s
     partition, records = await _records(kafka, topics, [orjson.dumps(event) for event in events])
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
         handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
-        assert await handler.position(partition) == 0
+        assert await handler.position(partition, None) == 0
         assert await handler.apply(partition, 0, records[:5]) == 5
         before = await stored(database.admin_dsn)
-        with pytest.raises(store.Fenced):
+        with pytest.raises(offsets.Fenced):
             await handler.apply(partition, 0, records)
-        with pytest.raises(store.Fenced):
+        with pytest.raises(offsets.Fenced):
             await handler.apply(partition, 7, records[7:])
         assert await stored(database.admin_dsn) == before == oracle.told(events[:5])
-        assert await handler.position(partition) == 5
+        assert await handler.position(partition, None) == 5
         assert await handler.apply(partition, 5, records[5:]) == len(records)
     assert await stored(database.admin_dsn) == oracle.told(events)
 
@@ -155,7 +156,7 @@ async def test_two_at_once_from_the_same_offset_only_one_writes(kafka: str, topi
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
         handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
         done = await asyncio.gather(*(handler.apply(partition, 0, records) for _ in range(2)), return_exceptions=True)
-    assert [type(result) for result in done if isinstance(result, Exception)] == [store.Fenced]
+    assert [type(result) for result in done if isinstance(result, Exception)] == [offsets.Fenced]
     assert len(records) in done
 
 
@@ -169,7 +170,7 @@ async def test_what_cannot_be_used_is_parked_once_and_its_neighbours_are_taken(
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
         handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
         assert await handler.apply(partition, 0, records) == len(values)
-        with pytest.raises(store.Fenced):
+        with pytest.raises(offsets.Fenced):
             await handler.apply(partition, 0, records)  # as a worker does that died after the commit
     assert await stored(database.admin_dsn) == oracle.told(good)
     parked = await records_of(kafka, topics.parked)
@@ -190,7 +191,7 @@ async def test_a_batch_that_is_mostly_unusable_stops_the_worker_instead_of_parki
         handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
         with pytest.raises(Halt, match="20 of 20"):
             await handler.apply(partition, 0, records)
-        assert await handler.position(partition) == 0
+        assert await handler.position(partition, None) == 0
     assert await records_of(kafka, topics.parked) == []
 
 

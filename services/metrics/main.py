@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from services.metrics import kafka
 from services.metrics.handlers import counting
-from services.metrics.http import figures
+from services.metrics.http import cases, figures
 from services.metrics.http.access import Access
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
@@ -57,6 +57,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value()
     )
     app.include_router(figures.router)
+    app.include_router(cases.router)
     web.add_health(app, {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])

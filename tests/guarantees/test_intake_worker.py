@@ -1,0 +1,232 @@
+"""What intake promises, on real processes and a real Kafka."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from services.intake.kafka import GROUP
+from shared.kafka import Message, Publisher, Topics
+from shared.kafka.topics import PARTITIONS
+from tests.conftest import Credentials, Services
+from tests.intake_support import SENDER, Event, changed, event, push
+from tests.utilities_support import events_of, records_of, until
+
+IDENTITY = "130602199001011234"
+PHONE = "13800138000"
+NAME = "欧阳某某"
+PEOPLE = {"name": NAME, "id_no": IDENTITY, "phone": PHONE, "address": f"保定市{NAME}路1号"}
+
+
+async def _send(kafka: str, topic: str, values: Sequence[bytes]) -> None:
+    async with Publisher(kafka, client_id="test", timeout_seconds=20) as publisher:
+        await publisher.publish([Message(topic, f"k{number}", value) for number, value in enumerate(values)])
+
+
+async def _ends(kafka: str, topic: str) -> list[int]:
+    async with AIOKafkaConsumer(bootstrap_servers=kafka) as consumer:
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        ends = await consumer.end_offsets(partitions)
+        return [ends[partition] for partition in partitions]
+
+
+async def _committed(kafka: str, topic: str) -> list[int]:
+    async with AIOKafkaConsumer(bootstrap_servers=kafka, group_id=GROUP, enable_auto_commit=False) as consumer:
+        return [await consumer.committed(TopicPartition(topic, number)) or 0 for number in range(PARTITIONS)]
+
+
+async def test_the_way_of_one_event_from_the_signed_push_to_the_case_events(
+    service: Services, kafka: str, topics: Topics, credentials: Credentials
+) -> None:
+    api = await service("intake", "api")
+    sent = event("e-1", "BD-1", county="130622", applicant=PEOPLE)
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False) as client:
+        answer = await push(client, credentials.senders[SENDER], sent)
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
+    [record] = await records_of(kafka, topics.case_events)
+    assert record.key == b"BD-1"
+    assert orjson.loads(record.value or b"") == {
+        "specversion": "1.0",
+        "id": "e-1",
+        "source": "urn:onething:province:hebei",
+        "type": "cn.onething.case.step.v1",
+        "subject": "BD-1",
+        "datacontenttype": "application/json",
+        "data": {
+            "case_no": "BD-1",
+            "item": "disabled-service",
+            "county": "130608",
+            "step": "applied",
+            "occurred_at": "2024-09-30T01:00:00Z",
+            "recorded_at": "2024-09-30T01:00:01.000002Z",
+            "data_version": 1,
+            "operation": "upsert",
+        },
+    }
+    assert api.terminate()
+
+
+async def test_an_oversized_body_in_chunks_is_answered_by_the_real_server_too(service: Services, credentials: Credentials) -> None:
+    api = await service("intake", "api")
+    lots = event(applicant={"note": "x" * 6_000_000})
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False, timeout=20) as client:
+        answer = await push(client, credentials.senders[SENDER], lots)
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+        assert (await push(client, credentials.senders[SENDER], event())).status_code == 202
+
+
+async def test_killed_midway_every_record_is_published_or_parked_and_the_offset_follows(
+    service: Services, kafka: str, topics: Topics
+) -> None:
+    total = 6000
+    good = {n: event(f"e-{n}", f"BD{n % 700}") for n in range(total) if n % 3}
+    broken: dict[int, bytes] = {}
+    for n in range(0, total, 3):
+        unusable: list[Any] = [event(f"e-{n}", county="130102"), changed(event(f"e-{n}"), source="urn:x"), [n], "x"]
+        broken[n] = orjson.dumps(unusable[n % 4]) if n % 5 else b"{broken" + str(n).encode()
+    values = [broken[n] if n in broken else orjson.dumps(good[n]) for n in range(total)]
+    worker = await service("intake", "worker", ONETHING_BATCH_RECORDS="60")
+    sending = asyncio.create_task(_send(kafka, topics.province_push, values))
+
+    async def done() -> int:
+        return sum(await _ends(kafka, topics.case_events)) + sum(await _ends(kafka, topics.parked))
+
+    for share in (0.1, 0.5):
+
+        async def reached(share: float = share) -> bool:
+            return await done() >= share * total
+
+        await until(reached)
+        worker.kill()
+        assert await done() < total
+        await worker.restart()
+    await sending
+
+    ends = await _ends(kafka, topics.province_push)
+    assert sum(ends) == total
+
+    async def followed() -> bool:
+        return await _committed(kafka, topics.province_push) == ends
+
+    await until(followed)
+    published = events_of(await records_of(kafka, topics.case_events))
+    assert {e["id"] for e in published} == {e["id"] for e in good.values()}
+    parked = {e["data"]["origin"]: e["data"] for e in events_of(await records_of(kafka, topics.parked))}
+    raw = {f"{r.topic}/{r.partition}/{r.offset}": r.value for r in await records_of(kafka, topics.province_push)}
+    unusable_values = {*broken.values()}
+    assert parked.keys() == {origin for origin, value in raw.items() if value in unusable_values}
+    for origin, data in parked.items():
+        value = raw[origin] or b""
+        assert data["length"] == len(value)
+        if value.startswith(b"{broken"):
+            assert (data["reason"], "payload" in data, "event_id" in data) == ("malformed", False, False)
+    assert {data["reason"] for data in parked.values()} == {"malformed", "unknown-county", "not-entitled"}
+    assert {data["sender"] for data in parked.values() if data["reason"] == "unknown-county"} == {SENDER}
+    assert worker.terminate()
+
+
+async def test_a_record_without_a_value_is_parked_and_the_worker_goes_on(service: Services, kafka: str, topics: Topics) -> None:
+    values = [b"", b"\xff\xfe", b"[" * 5000, orjson.dumps(event("e-1"))]
+    await service("intake", "worker")
+    await _send(kafka, topics.province_push, values)
+
+    async def arrived() -> bool:
+        return sum(await _ends(kafka, topics.parked)) >= 3 and sum(await _ends(kafka, topics.case_events)) >= 1
+
+    await until(arrived)
+    parked = events_of(await records_of(kafka, topics.parked))
+    assert sorted(e["data"]["length"] for e in parked) == [0, 2, 5000]
+    assert {e["data"]["reason"] for e in parked} == {"malformed"}
+
+
+async def test_when_most_of_a_batch_is_unusable_the_worker_halts_says_so_and_can_be_told_to_park_all(
+    service: Services, kafka: str, topics: Topics
+) -> None:
+    worker = await service("intake", "worker")
+    worker.terminate()
+    async with Publisher(kafka, client_id="test") as publisher:
+        await publisher.publish([Message(topics.province_push, "one", b"{broken") for _ in range(40)])
+    worker.launch()
+
+    async def halted() -> bool:
+        async with httpx.AsyncClient(base_url=worker.url, trust_env=False) as client:
+            try:
+                answer = await client.get("/readyz")
+            except httpx.ConnectError:
+                return False
+        return answer.status_code == 503 and "ONETHING_MOST_UNUSABLE=1" in answer.json()["wrong"].get("province-push", "")
+
+    await until(halted)
+    worker.terminate()
+    assert sum(await _ends(kafka, topics.parked)) == 0
+    assert sum(await _committed(kafka, topics.province_push)) == 0
+    await service("intake", "worker", ONETHING_MOST_UNUSABLE="1")
+
+    async def parked() -> bool:
+        return sum(await _ends(kafka, topics.parked)) >= 40
+
+    await until(parked)
+
+
+async def test_peoples_data_is_in_no_topic_answer_or_log(
+    service: Services, kafka: str, topics: Topics, credentials: Credentials
+) -> None:
+    api, worker = await service("intake", "api"), await service("intake", "worker")
+    secret = credentials.senders[SENDER]
+
+    def batch(way: str) -> list[Any]:
+        good = event(f"{way}-1", applicant=PEOPLE, remark=NAME, contact=PHONE)
+        odd: list[Event] = [
+            event(f"{way}-2", county="130102", applicant=PEOPLE),
+            event(f"{way}-3", county=PHONE),
+            event(f"{way}-4", item=NAME, applicant=PEOPLE),
+            event(f"{way}-5", channel=IDENTITY, occurred_at=int(PHONE)),
+            event(f"{way}-6", services=[NAME, PHONE, PEOPLE]),
+            event(f"{way}-7", applicant={NAME: "\x00", IDENTITY: ["\n"]}),
+            event(f"{way}-8", promised_on=IDENTITY, outcome=NAME, step=PHONE),
+            event(f"{way}-9", f"{NAME}1", applicant=PEOPLE),
+            changed(event(f"{way}-10"), source=NAME),
+            changed(event(f"{way}-11"), type=NAME, subject=IDENTITY),
+            changed(event(), id=f"{NAME}{PHONE}"),
+            changed(event(f"{way}-13"), data=PEOPLE),
+            changed(event(f"{way}-14"), data=[PEOPLE]),
+        ]
+        return [good, *[event(f"{way}-g{n}", f"BD{n}", applicant=PEOPLE) for n in range(20)], *odd, PEOPLE, NAME, [PEOPLE]]
+
+    answers: list[str] = []
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False) as client:
+        for content in (batch("h"), *batch("x")[21:34]):
+            answer = await push(client, secret, content)
+            assert answer.status_code in (202, 400, 403, 422)
+            answers.append(answer.text + str(answer.headers))
+        broken = await client.post("/v1/senders/x/events", content=orjson.dumps(PEOPLE) + b"{", params={"name": NAME})
+        answers.append(broken.text)
+    records = [orjson.dumps(item) for item in batch("k")] + [orjson.dumps(PEOPLE) + NAME.encode()]
+    await _send(kafka, topics.province_push, records)
+
+    async def arrived() -> bool:
+        found = events_of(await records_of(kafka, topics.parked))
+        return len([e for e in found if e["data"]["origin"].startswith(topics.province_push)]) == 17
+
+    await until(arrived)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answers += [(await client.get(f"{running.url}/metrics")).text for running in (api, worker)]
+    api.terminate()
+    worker.terminate()
+    kept = {
+        "answers": "\n".join(answers),
+        "api's log": api.log,
+        "worker's log": worker.log,
+        **{
+            topic: "\n".join(str((r.key, (r.value or b"").decode(), r.headers)) for r in await records_of(kafka, topic))
+            for topic in (topics.case_events, topics.parked)
+        },
+    }
+    assert len(events_of(await records_of(kafka, topics.case_events))) == 42
+    for place, text in kept.items():
+        assert text, place
+        for canary in (IDENTITY, PHONE, NAME, NAME.encode("unicode_escape").decode(), NAME[:2], IDENTITY[6:14]):
+            assert canary not in text, place

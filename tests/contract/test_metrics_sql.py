@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from services.metrics.domain.cases import MEASURES
+from services.metrics.domain.cases import EMPTY, MEASURES, CaseState, Deltas, load_events, merge, registers, view
+from services.metrics.domain.wire import read_case
 from services.metrics.handlers import counting, figures
 from services.metrics.handlers.counting import RawRecord, Unusable
-from services.metrics.store import offsets
+from services.metrics.store import cases, offsets
 from shared import postgres
 from tests import case_events, oracle
 from tests.conftest import TestDatabase
@@ -151,3 +153,75 @@ async def test_a_batch_that_is_mostly_broken_is_refused_whole(pool: postgres.Poo
         await counting.count_batch(pool, no_parking, TOPIC, 0, 0, raw)
     async with pool.acquire() as db:
         assert await offsets.position(db, TOPIC, 0) == 0
+
+
+def one_of_a_story(place: int, **told: Any) -> dict[str, Any]:
+    """An event of the case ``c1`` that names all that the quick way asks for, unless ``told`` otherwise."""
+    return {**story("c1", **told), "id": f"c1-{place}"}
+
+
+orderly = st.builds(
+    lambda step, hour, recorded, county, more: {
+        "step": step,
+        "occurred_at": f"2024-09-{2 + hour // 24:02d}T{hour % 24:02d}:00:00Z",
+        "recorded_at": f"2024-09-20T{recorded:02d}:00:00Z",
+        "county": county,
+        **more,
+    },
+    st.sampled_from(["applied", "accepted", "completed", "returned", "supplement_requested"]),
+    st.integers(0, 95),
+    st.integers(0, 23),
+    st.sampled_from(["130607"] * 6 + ["130635"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "channel": st.sampled_from(["web", "mobile", "window"]),
+            "promised_on": st.sampled_from(["2024-09-02", "2024-09-03", "2024-09-05"]),
+            "operation": st.sampled_from(["upsert", "upsert", "upsert", "retract"]),
+            "data_version": st.sampled_from([1, 1, 1, 2]),
+        },
+    ),
+)
+
+
+@given(told=st.lists(orderly, min_size=1, max_size=6), in_time=st.booleans())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_each_row_is_what_the_pure_merge_says_whichever_way_it_was_written(
+    pool: postgres.Pool, told: list[dict[str, Any]], in_time: bool
+) -> None:
+    async with pool.acquire() as db:
+        for table in ("cases", "counters", "counter_deltas", "offsets"):
+            await db.execute(f"delete from {table}")
+    if in_time:
+        told = sorted(told, key=lambda data: (str(data["recorded_at"]), str(data["occurred_at"])))
+    state, offset = EMPTY, 0
+    for place, data in enumerate(told):
+        event = one_of_a_story(place, **data)
+        # One event a batch: each may go the quick way.
+        offset = await count(pool, [event], offset)
+        record = read_case(case_events.encoded(event))
+        state = merge(state, record.version, [record.event])
+        async with pool.acquire() as db:
+            row = await db.fetchrow("select * from cases")
+        shown = view(state)
+        days = shown.contribution.days if shown.contribution else (None,) * len(MEASURES)
+        written = [row[f"{measure}_on"] for measure in MEASURES]
+        assert [day and (day - date(1970, 1, 1)).days for day in written] == list(days)
+        assert (row["data_version"], row["deleted"], row["county"], row["item"]) == (state.version, *shown[4:5], *shown[:2])
+        assert (row["channel"], row["promised_on"] and row["promised_on"].isoformat()) == shown[2:4]
+        assert row["latest_at"] == state.events[-1].recorded_at
+        assert registers(load_events(row["events"])) == registers(state.events)
+    async with pool.acquire() as db:
+        assert (await figures.consistency(db, item=None, county=None))["drift"] == []
+
+
+async def test_steps_in_time_go_the_quick_way(pool: postgres.Pool) -> None:
+    steps = {"applied": "2024-09-02T01:00:00Z", "accepted": "2024-09-03T01:00:00Z", "completed": "2024-09-04T01:00:00Z"}
+    for step, at in steps.items():
+        record = read_case(case_events.encoded(story("c1", step=step, occurred_at=at, recorded_at=at)))
+        async with pool.acquire() as db:
+            left = await cases._add_steps(db, {(1, "c1"): CaseState(1, (record.event,))}, Deltas())
+        assert left == []
+    late = read_case(case_events.encoded(story("c1", step="returned", recorded_at="2024-09-01T00:00:00Z")))
+    async with pool.acquire() as db:
+        assert await cases._add_steps(db, {(1, "c1"): CaseState(1, (late.event,))}, Deltas()) == [(1, "c1")]

@@ -2,9 +2,36 @@
 
 import logging
 import sys
+import time
+from typing import Final
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
+
+AGAIN_SECONDS: Final = 5.0
+"""How soon Kafka's client may say the same again: without a broker it says so a hundred times a second."""
+
+# Never with local variables, structlog's default: they hold what people sent.
+_TRACEBACKS: Final = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+
+class _Thinned(logging.Filter):
+    """Lets each message of Kafka's client through once in ``AGAIN_SECONDS``, whatever its arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        template, now = str(record.msg), time.monotonic()
+        if now - self._said.get(template, -AGAIN_SECONDS) < AGAIN_SECONDS:
+            return False
+        self._said[template] = now
+        return True
 
 
 def configure(service: str, process: str) -> None:
@@ -14,7 +41,7 @@ def configure(service: str, process: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(allow=()),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        _TRACEBACKS,
     ]
     structlog.contextvars.bind_contextvars(service=service, process=process)
     structlog.configure(
@@ -24,6 +51,7 @@ def configure(service: str, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_Thinned())
 
     def name_part(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         # Context variables do not reach callbacks and threads of libraries: the names are set here once more.

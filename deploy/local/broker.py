@@ -4,7 +4,6 @@ import base64
 import hashlib
 import logging
 import shutil
-import signal
 import subprocess
 import uuid
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, base_environment, guarded, port_answers
+from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, base_environment, port_answers
 
 KAFKA_VERSION: Final = "4.4.0"
 POM: Final = ROOT / "deploy/local/pom.xml"
@@ -106,7 +105,7 @@ class Broker:
             )
         if not complete.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "log4j2.yaml").write_text(LOG4J)
         (self.folder / "server.properties").write_text(self._properties())
         if not complete.exists():
@@ -115,6 +114,8 @@ class Broker:
             arguments = ("format", "--standalone", f"--cluster-id={cluster}", "--config", str(self.folder / "server.properties"))
             command = self._java("-XX:TieredStopAtLevel=1", main="kafka.tools.StorageTool", arguments=arguments)
             run = subprocess.run(command, capture_output=True, text=True, env=base_environment())
+            if "UnsupportedClassVersionError" in run.stderr:
+                raise StackError("java is too old for Kafka: install a runtime of 17 or newer and put it first in PATH.")
             if run.returncode:
                 raise StackError(f"Kafka's storage could not be formatted:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
             complete.write_text(KAFKA_VERSION)
@@ -124,7 +125,7 @@ class Broker:
         command = self._java("-Xms256m", "-Xmx512m", main="kafka.Kafka", arguments=(str(self.folder / "server.properties"),))
         return Part(
             name="kafka",
-            command=tuple(guarded(command, signal.SIGTERM)),
+            command=tuple(command),
             log=log,
             probe=self.answers,
             environment=base_environment(),

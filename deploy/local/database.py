@@ -15,7 +15,7 @@ from typing import Final
 
 import asyncpg
 
-from deploy.local.parts import LOOPBACK, Part, StackError, base_environment, guarded
+from deploy.local.parts import LOOPBACK, Part, StackError, base_environment
 from shared.postgres import Unavailable
 
 OLDEST_MAJOR: Final = 15
@@ -147,7 +147,7 @@ class Database:
             )
         if not complete.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         who = identity(self.folder.parent)
         self._own(who.owner)
         self._end_leftover()
@@ -160,10 +160,10 @@ class Database:
         settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else NOT_DURABLE)
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         programs, _ = binaries()
-        server = guarded([str(programs / "postgres"), "-D", str(self._data), *options], signal.SIGINT)
         return Part(
             name="postgres",
-            command=(*identity(self.folder.parent).prefix, *server),
+            command=(str(programs / "postgres"), "-D", str(self._data), *options),
+            run_as=identity(self.folder.parent).prefix,
             log=log,
             probe=self.answers,
             environment=base_environment() | {"LC_ALL": "C"},

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,8 @@ class Part:
     environment: Mapping[str, str]
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 20.0
+    run_as: tuple[str, ...] = ()
+    """A command that runs ``command`` as another user."""
     before_restart: Callable[[], None] | None = None
     """What has to be tidied up after it died."""
 
@@ -47,14 +49,14 @@ def base_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
-def guarded(command: Sequence[str], stop_signal: signal.Signals) -> list[str]:
-    """``command``, sent ``stop_signal`` by the kernel when we die, even of SIGKILL.
+def _guard(stop_signal: signal.Signals) -> list[str]:
+    """A command that runs another, which the kernel sends ``stop_signal`` when we die, even of SIGKILL.
 
-    The kernel watches the thread that starts the program: from another thread than the main one it is left out.
+    The kernel watches the thread that starts the program: in another thread than the main one it is left out.
     """
     if threading.current_thread() is not threading.main_thread() or shutil.which("setpriv") is None:
-        return list(command)
-    return ["setpriv", "--pdeathsig", stop_signal.name.removeprefix("SIG"), "--", *command]
+        return []
+    return ["setpriv", "--pdeathsig", stop_signal.name.removeprefix("SIG"), "--"]
 
 
 def start(part: Part) -> subprocess.Popen[bytes]:
@@ -66,7 +68,8 @@ def start(part: Part) -> subprocess.Popen[bytes]:
     with part.log.open("ab") as log:
         try:
             return subprocess.Popen(
-                part.command,
+                # The guard stands inside: becoming another user takes it away.
+                [*part.run_as, *_guard(part.stop_signal), *part.command],
                 cwd=ROOT,
                 env=dict(part.environment),
                 stdin=subprocess.DEVNULL,

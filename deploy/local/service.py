@@ -1,6 +1,5 @@
 """The six service processes: what each is called, and the environment it needs, no more."""
 
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Final, Literal
 
 import httpx
 
-from deploy.local.parts import LOOPBACK, Part, base_environment, guarded
+from deploy.local.parts import LOOPBACK, Part, base_environment
 
 Service = Literal["intake", "utilities", "metrics"]
 Process = Literal["api", "worker"]
@@ -62,7 +61,7 @@ def service_part(service: Service, process: Process, port: int, log: Path, varia
 
     return Part(
         name=f"{service} {process}",
-        command=tuple(guarded([sys.executable, "-m", f"services.{service}.main", process], signal.SIGTERM)),
+        command=(sys.executable, "-m", f"services.{service}.main", process),
         log=log,
         probe=probe,
         environment=variables,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.parts import Part, StackError, base_environment
+from deploy.local.parts import ROOT, Part, StackError, base_environment
 from deploy.local.supervise import Supervisor, backoff
 
 
@@ -23,6 +24,13 @@ def part(name: str, log: Path, program: str, ready: Callable[[], bool] = lambda:
 
 def alive(pid: str) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -72,6 +80,26 @@ async def test_a_part_that_does_not_stop_is_killed_and_said_so(tmp_path: Path) -
     await supervisor.start(stubborn)
     await supervisor.stop([["stubborn"]])
     assert "was killed" in said[-1]
+
+
+def test_a_part_ends_with_the_one_who_started_it_even_by_sigkill(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    starter = f"""
+import asyncio, sys, time
+from pathlib import Path
+from deploy.local.parts import Part, base_environment, start
+async def ready(): return True
+sleep = (sys.executable, "-c", "import time; time.sleep(60)")
+part = Part("sleeper", sleep, Path({str(tmp_path / "log")!r}), ready, base_environment())
+Path({str(pid)!r}).write_text(str(start(part).pid))
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", starter], cwd=ROOT)
+    wait_for(lambda: pid.exists() and pid.read_text() != "")
+    assert alive(pid.read_text())
+    process.kill()
+    process.wait()
+    wait_for(lambda: not alive(pid.read_text()))
 
 
 async def test_groups_stop_in_their_order(tmp_path: Path) -> None:

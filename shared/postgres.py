@@ -44,7 +44,6 @@ async def prepare(admin_dsn: str, service: str, password: str) -> None:
         raise ValueError(f"{service!r} cannot name a role and a schema")
     connection = await asyncpg.connect(admin_dsn)
     try:
-        await connection.execute(f"create schema if not exists {service}")
         if not await connection.fetchval("select 1 from pg_roles where rolname = $1", service):
             await connection.execute(f"create role {service} login")
         # ALTER ROLE takes no parameters, so the server quotes the password for us.
@@ -53,13 +52,17 @@ async def prepare(admin_dsn: str, service: str, password: str) -> None:
         await connection.execute(f"alter role {service} set search_path = {service}")
         await connection.execute(f"alter role {service} set jit = off")
         await connection.execute(f"alter role {service} set timezone = 'UTC'")
-        await connection.execute(f"grant usage on schema {service} to {service}")
-        await connection.execute(
-            f"alter default privileges in schema {service} grant select, insert, update, delete on tables to {service}"
-        )
-        await connection.execute(f"alter default privileges in schema {service} grant usage on sequences to {service}")
+        await make_schema(connection, service, service)
     finally:
         await connection.close()
+
+
+async def make_schema(db: Connection, schema: str, role: str) -> None:
+    """Makes ``schema`` with what ``role`` may do in it: read and write rows, no more; harmless when it stands."""
+    await db.execute(f"create schema if not exists {schema}")
+    await db.execute(f"grant usage on schema {schema} to {role}")
+    await db.execute(f"alter default privileges in schema {schema} grant select, insert, update, delete on tables to {role}")
+    await db.execute(f"alter default privileges in schema {schema} grant usage on sequences to {role}")
 
 
 async def migrate(admin_dsn: str, service: str, files: Sequence[Path]) -> list[str]:

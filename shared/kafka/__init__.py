@@ -1,7 +1,18 @@
 """The edge to Kafka: topic names, a publisher that waits for acks=all, and a consumer that owns its loop."""
 
 from shared.kafka.consumer import Halt, PartitionConsumer, Record, start_patiently
+from shared.kafka.log import LogReader
 from shared.kafka.publisher import KafkaUnavailable, Message, Publisher
 from shared.kafka.topics import Topics
 
-__all__ = ["Halt", "KafkaUnavailable", "Message", "PartitionConsumer", "Publisher", "Record", "Topics", "start_patiently"]
+__all__ = [
+    "Halt",
+    "KafkaUnavailable",
+    "LogReader",
+    "Message",
+    "PartitionConsumer",
+    "Publisher",
+    "Record",
+    "Topics",
+    "start_patiently",
+]

@@ -46,7 +46,8 @@ class StoredOffset:
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         async def park(unusable: Sequence[Unusable]) -> None:
-            await self._park(partition, unusable)
+            await park_records(self._publisher, self._topics, partition.topic, partition.partition, unusable)
+            PARKED.labels(partition.topic).inc(len(unusable))
 
         raw = [RawRecord(record.offset, record.value) for record in records]
         try:
@@ -59,18 +60,23 @@ class StoredOffset:
         COUNTED.labels(partition.topic).inc(len(records))
         return wanted
 
-    async def _park(self, partition: TopicPartition, unusable: Sequence[Unusable]) -> None:
-        at = now()
-        messages = []
-        for offset, value, error in unusable:
-            origin = f"{partition.topic}/{partition.partition}/{offset}"
-            record = parked_event(
-                service="metrics", origin=origin, verdict=error.verdict, raw=value, item=error.item,
-                fields=CaseStep.model_fields.keys(), sender=None, at=at,
-            )  # fmt: skip
-            messages.append(Message(self._topics.parked, origin, record))
-        await self._publisher.publish(messages)
-        PARKED.labels(partition.topic).inc(len(messages))
+
+async def park_records(publisher: Publisher, topics: Topics, topic: str, partition: int, unusable: Sequence[Unusable]) -> None:
+    """Makes records that could not be read durable on ``parked``, known by where they were, so that retries park once.
+
+    Raises:
+        KafkaUnavailable: they are not known to be stored.
+    """
+    at = now()
+    messages = []
+    for offset, value, error in unusable:
+        origin = f"{topic}/{partition}/{offset}"
+        record = parked_event(
+            service="metrics", origin=origin, verdict=error.verdict, raw=value, item=error.item,
+            fields=CaseStep.model_fields.keys(), sender=None, at=at,
+        )  # fmt: skip
+        messages.append(Message(topics.parked, origin, record))
+    await publisher.publish(messages)
 
 
 def subscribe(

@@ -1,4 +1,4 @@
-"""Composition root of the metrics service: ``python -m services.metrics.main api|worker|migrate``."""
+"""Composition root of the metrics service: ``python -m services.metrics.main api|worker|migrate|rebuild``."""
 
 import asyncio
 import contextlib
@@ -8,24 +8,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
+from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
-from services.metrics import kafka
-from services.metrics.handlers import counting
+from services.metrics import kafka, rebuild
+from services.metrics.handlers import checking, counting
+from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.http import cases, figures
+from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
-from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, start_patiently
 
 log = structlog.get_logger()
 
 FOLD_EVERY_SECONDS = 0.5
 MIGRATIONS = Path(__file__).parent / "migrations"
+USAGE = "usage: python -m services.metrics.main api|worker|migrate|rebuild [--from cases|log] [--keep] [--accept-shorter-log]"
+MENDABLE: tuple[type[Exception], ...] = (
+    ValueError, CannotRebuild, counting.BrokenBatch, postgres.MigrationError, KafkaError, KafkaUnavailable, *postgres.Unavailable,
+)  # fmt: skip
+"""What the operator can mend: the message says enough without a traceback."""
 
 
 async def _database(pool: postgres.Pool) -> str | None:
@@ -59,6 +67,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     )
     app.include_router(figures.router)
     app.include_router(cases.router)
+    app.include_router(checking_routes.router)
     web.add_health(app, {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])
@@ -89,12 +98,14 @@ def build_worker(settings: Settings) -> FastAPI:
         relaxed = {"synchronous_commit": "off"}
         async with (
             await postgres.open_pool(dsn, application="metrics-worker", size=settings.pool_size, **relaxed) as pool,
+            await postgres.open_pool(dsn, application="metrics-check", size=1) as check_pool,
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):
             pools.append(pool)
             broker = KafkaBroker(settings.kafka, client_id="metrics-worker", apply_types=False, logger=None)
             consumers.extend(kafka.subscribe(broker, topics, pool, publisher, settings.group, settings.batch_records))
             folding = asyncio.create_task(_fold_for_ever(pool))
+            watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds))
             starting = asyncio.create_task(start_patiently(broker))
             yield
             starting.cancel()
@@ -102,6 +113,8 @@ def build_worker(settings: Settings) -> FastAPI:
                 await consumer.stop()
             await broker.stop()
             folding.cancel()
+            watching.cancel()
+            await asyncio.wait([folding, watching])
 
     async def database() -> str | None:
         return await _database(pools[0]) if pools else "starting"
@@ -147,11 +160,15 @@ async def migrate(settings: Settings) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Runs one process; returns its exit status."""
-    usage = "usage: python -m services.metrics.main api|worker|migrate"
-    if len(arguments) != 1 or arguments[0] not in ("api", "worker", "migrate"):
-        sys.stderr.write(usage + "\n")
-        return 2
-    process = arguments[0]
+    chosen = None
+    match arguments:
+        case ["api" | "worker" | "migrate" as process]:
+            pass
+        case ["rebuild" as process, *rest]:
+            chosen = rebuild.options(rest)
+        case _:
+            sys.stderr.write(USAGE + "\n")
+            return 2
     telemetry.configure("metrics", process)
     try:
         settings = Settings()
@@ -159,9 +176,16 @@ def main(arguments: list[str]) -> int:
         missing = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         sys.stderr.write(f"settings: {missing}\n")
         return 2
-    if process == "migrate":
-        log.info("migrated", ran=asyncio.run(migrate(settings)))
-        return 0
+    try:
+        if process == "migrate":
+            log.info("migrated", ran=asyncio.run(migrate(settings)))
+            return 0
+        if chosen is not None:
+            log.info("rebuilt", **asyncio.run(rebuild.run(settings, chosen, list(MIGRATIONS.glob("*.sql")))))
+            return 0
+    except MENDABLE as error:
+        sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")
+        return 1
     if process == "worker":
         # A batch makes tens of thousands of small tuples that live for a moment and never form cycles; at the usual
         # threshold the collector looks at them again and again, for a third of the worker's time.

@@ -1,6 +1,6 @@
 """Settings of the metrics service, from the environment (``ONETHING_…``)."""
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,3 +21,5 @@ class Settings(BaseSettings):
     operator_token: SecretStr = SecretStr("")
     pool_size: int = 8
     batch_records: int = 20_000
+    consistency_seconds: float = Field(900, ge=0)
+    """How often the worker recounts the cases against the counters; 0 turns it off."""

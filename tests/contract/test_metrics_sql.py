@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.metrics.domain.cases import EMPTY, MEASURES, CaseState, Deltas, load_events, merge, registers, view
 from services.metrics.domain.wire import read_case
-from services.metrics.handlers import counting, figures
+from services.metrics.handlers import checking, counting, figures
 from services.metrics.handlers.counting import RawRecord, Unusable
 from services.metrics.store import cases, offsets
 from shared import postgres
@@ -63,7 +63,7 @@ async def test_any_delivery_counts_as_the_contract_says(
             await counting.fold_counters(pool)
     assert await cells(pool) == oracle.count(distinct)
     async with pool.acquire() as db:
-        assert (await figures.consistency(db, item=None, county=None))["drift"] == []
+        assert (await checking.consistency(db, item=None, county=None))["drift"] == []
 
 
 def story(case_no: str, county: str = "130607", **more: Any) -> dict[str, Any]:
@@ -119,7 +119,7 @@ async def test_a_drift_is_found_where_it_is(pool: postgres.Pool, database: TestD
     await counting.fold_counters(pool)
     async with pool.acquire() as db:
         await db.execute("update counters set handled = handled + 2")
-        answer = await figures.consistency(db, item=None, county=None)
+        answer = await checking.consistency(db, item=None, county=None)
     assert answer["checked"] == 1
     assert answer["drift"] == [
         {"item": "disabled-service", "county": "130607", "day": date(2024, 9, 2), "measure": "handled", "recount": 1, "counter": 3}
@@ -212,7 +212,7 @@ async def test_each_row_is_what_the_pure_merge_says_whichever_way_it_was_written
         assert row["latest_at"] == state.events[-1].recorded_at
         assert registers(load_events(row["events"])) == registers(state.events)
     async with pool.acquire() as db:
-        assert (await figures.consistency(db, item=None, county=None))["drift"] == []
+        assert (await checking.consistency(db, item=None, county=None))["drift"] == []
 
 
 async def test_steps_in_time_go_the_quick_way(pool: postgres.Pool) -> None:

@@ -1,4 +1,4 @@
-"""Figures: the answers of counts, ranking, co-location, the notice, and the recount."""
+"""Figures: the answers of counts, ranking, co-location, and the notice."""
 
 from datetime import date
 from typing import Any
@@ -45,9 +45,3 @@ async def notice(db: Connection, *, month: str, item: Item, low: int, low_op: Lo
     ranked = figures.rank({row["key"]: row["handled"] for row in sums}, item.pilots, low=low, low_op=low_op)
     completed = {row["key"]: row["completed"] for row in sums}
     return write_notice(month, item, ranked, completed, seen_in_halls, low=low, low_op=low_op)
-
-
-async def consistency(db: Connection, *, item: str | None, county: str | None) -> dict[str, Any]:
-    """The answer of ``/v1/consistency``: a recount of the cases against the counters."""
-    checked, drift = await counters.drift(db, item, county)
-    return {"checked": checked, "drift": drift}

@@ -1,4 +1,4 @@
-"""Figures: counts, ranking, co-location, the notice, and the recount (CONTRACT §4)."""
+"""Figures: counts, ranking, co-location and the notice (CONTRACT §4)."""
 
 from dataclasses import asdict
 from datetime import date
@@ -16,13 +16,11 @@ from services.metrics.handlers import figures as answers
 from services.metrics.http.access import (
     PROBLEMS,
     AsOf,
-    CountyCode,
     Db,
     ItemCode,
     Since,
     Today,
     check_range,
-    known_county,
     known_item,
     reader,
     wrong,
@@ -95,13 +93,6 @@ async def notice(
     if format == "md":
         return PlainTextResponse(markdown(content), media_type="text/markdown; charset=utf-8")
     return Response(orjson.dumps(content), media_type="application/json")
-
-
-@router.get("/consistency", tags=["operating"])
-async def consistency(db: Db, item: ItemCode = None, county: CountyCode = None) -> dict[str, Any]:
-    """A recount of the cases against the counters; `drift` is empty, or something is wrong with us."""
-    code = known_item(item).code if item else None
-    return await answers.consistency(db, item=code, county=known_county(county))
 
 
 def _check_month(month: str, today: date) -> None:

@@ -1,4 +1,4 @@
-"""Counters: folding what transactions moved, summing for readers, and recounting against the cases."""
+"""Counters: folding what transactions moved, and summing for readers."""
 
 from datetime import date
 from typing import Any, Final
@@ -59,41 +59,3 @@ async def sums(
         county,
     )
     return [dict(row) for row in rows]
-
-
-_RECOUNT: Final = f"""
-with recounted as (
-    select item, county, day, {", ".join(f"count(*) filter (where measure = '{m}') as {m}" for m in MEASURES)}
-    from cases, lateral (values {", ".join(f"('{m}', {m}_on)" for m in MEASURES)}) as v (measure, day)
-    where day is not null and ($1::text is null or item = $1) and ($2::text is null or county = $2)
-    group by item, county, day
-),
-counted_now as (
-    select item, county, day, {_SUMS} from counted
-    where ($1::text is null or item = $1) and ($2::text is null or county = $2)
-    group by item, county, day
-),
-compared as (
-    select coalesce(r.item, c.item) as item, coalesce(r.county, c.county) as county, coalesce(r.day, c.day) as day,
-        m.measure, coalesce(m.recount, 0) as recount, coalesce(m.counter, 0) as counter
-    from recounted as r full join counted_now as c using (item, county, day),
-        lateral (values {", ".join(f"('{m}', r.{m}, c.{m})" for m in MEASURES)}) as m (measure, recount, counter)
-)
-select item, county, day, measure, recount, counter, count(*) over () as differing
-from compared where recount <> counter
-order by item, county, day, measure limit 1000
-"""
-
-
-async def drift(db: Connection, item: str | None = None, county: str | None = None) -> tuple[int, list[dict[str, Any]]]:
-    """Recounts the cases and compares with the counters, in one snapshot of the database.
-
-    Returns how many cases were looked at, and each counter that differs (the first 1,000): ``item, county, day, measure,
-    recount, counter``. Empty is how it must be.
-    """
-    async with db.transaction(isolation="repeatable_read", readonly=True):
-        checked = await db.fetchval(
-            "select count(*) from cases where ($1::text is null or item = $1) and ($2::text is null or county = $2)", item, county
-        )
-        rows = await db.fetch(_RECOUNT, item, county)
-    return int(checked), [{name: row[name] for name in ("item", "county", "day", "measure", "recount", "counter")} for row in rows]

@@ -1,0 +1,128 @@
+"""The schemas of a rebuild: the fresh one beside the live one, and the swap. All of it as the database's owner."""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from shared.postgres import Connection, make_schema
+
+LIVE: Final = "metrics"
+FRESH: Final = "metrics_rebuild"
+BEFORE: Final = "metrics_before"
+ROLE: Final = "metrics"
+
+FROM_LOG: Final = frozenset({"migrations", "sources", "offsets", "cases", "counters", "counter_deltas", "snapshots"})
+"""Tables whose content comes from the log (and ``migrations``, which comes with them): a rebuild makes them anew."""
+
+KEPT: Final[frozenset[str]] = frozenset()
+"""Tables whose content is nowhere else: a rebuild carries them over as they stand."""
+
+WRITERS_SECONDS: Final = 5.0
+"""How long the swap waits for transactions of the workers that are under way."""
+OTHERS_SECONDS: Final = 0.2
+"""How long it waits for anybody else. Below PostgreSQL's deadlock_timeout (1 s), so that whoever loses, it is not a reader."""
+CLEAR_SECONDS: Final = 600.0
+
+
+class Busy(Exception):
+    """Somebody holds what is needed now; a later attempt may find it free."""
+
+
+class Position(NamedTuple):
+    """How far a partition is counted, and of which topic (``None``: not known)."""
+
+    next_offset: int
+    topic_id: UUID | None
+
+
+async def begins_alone(db: Connection) -> bool:
+    """Takes the session's lock that lets one rebuild run at a time; ``False`` when another has it."""
+    return bool(await db.fetchval("select pg_try_advisory_lock(hashtext('metrics.rebuild'))"))
+
+
+async def unclassified(db: Connection) -> list[str]:
+    """Live tables of which this module does not say whether they come from the log."""
+    return sorted(await _tables(db, LIVE) - FROM_LOG - KEPT)
+
+
+async def _tables(db: Connection, schema: str) -> set[str]:
+    return {row["tablename"] for row in await db.fetch("select tablename from pg_tables where schemaname = $1", schema)}
+
+
+async def make_fresh(db: Connection) -> None:
+    """An empty schema for the rebuild, in place of one that an earlier attempt left."""
+    await drop_fresh(db)
+    await make_schema(db, FRESH, ROLE)
+
+
+async def drop_fresh(db: Connection) -> None:
+    """Drops the rebuild's schema, where it stands."""
+    await db.execute(f"drop schema if exists {FRESH} cascade", timeout=CLEAR_SECONDS)
+
+
+async def analyse(db: Connection) -> None:
+    """Gives the planner its figures of the fresh tables, so that the first readers after the swap are served well."""
+    tables = sorted(await _tables(db, FRESH))
+    await db.execute(f"analyze {', '.join(f'{FRESH}.{table}' for table in tables)}", timeout=CLEAR_SECONDS)
+
+
+async def positions(db: Connection) -> dict[tuple[str, int], Position]:
+    """How far the live tables are counted, by topic and partition."""
+    rows = await db.fetch(f"select topic, partition, next_offset, topic_id from {LIVE}.offsets")
+    return {(row["topic"], row["partition"]): Position(row["next_offset"], row["topic_id"]) for row in rows}
+
+
+@contextlib.asynccontextmanager
+async def fenced(db: Connection) -> AsyncIterator[None]:
+    """A transaction in which no worker counts: each waits at its offset's row, and goes on when this ends.
+
+    Raises:
+        Busy: a lock was not free in time; nothing was changed.
+    """
+    try:
+        async with db.transaction():
+            await db.execute(f"set local lock_timeout = {int(WRITERS_SECONDS * 1000)}")
+            await db.execute(f"lock table {LIVE}.offsets in exclusive mode")
+            await db.execute(f"set local lock_timeout = {int(OTHERS_SECONDS * 1000)}")
+            yield
+    except asyncpg.LockNotAvailableError as error:
+        raise Busy(str(error)) from error
+
+
+async def swap(db: Connection, kept: Collection[str] = KEPT) -> None:
+    """The fresh schema becomes the live one; the live one stays aside as ``metrics_before``. Inside :func:`fenced`.
+
+    Names alone change: no reader waits. A statement under way ends on the tables that it began with; the next one, prepared
+    or not, finds the new ones. Grants and default privileges go with their schema.
+
+    Raises:
+        Busy: the live schema is being migrated, or has migrations that the fresh one has not.
+    """
+    if not await db.fetchval("select pg_try_advisory_xact_lock(hashtext($1))", f"migrate {LIVE}"):
+        raise Busy("the live tables are being migrated")
+    same = f"select array_agg((name, body) order by name) from {LIVE}.migrations"
+    if not await db.fetchval(f"select ({same}) = ({same.replace(LIVE, FRESH)})"):
+        raise Busy("the live tables do not have the same migrations as this version: run `migrate`, then rebuild again")
+    await db.execute(f"drop schema if exists {BEFORE} cascade", timeout=CLEAR_SECONDS)
+    await db.execute(f"alter schema {LIVE} rename to {BEFORE}")
+    await db.execute(f"alter schema {FRESH} rename to {LIVE}")
+    for table in sorted(kept):
+        await db.execute(f"drop table if exists {LIVE}.{table}")
+        await db.execute(f"alter table {BEFORE}.{table} set schema {LIVE}")
+
+
+async def drop_before(db: Connection) -> None:
+    """Drops the tables that were swapped out.
+
+    Raises:
+        Busy: a statement still reads them.
+    """
+    try:
+        async with db.transaction():
+            await db.execute(f"set local lock_timeout = {int(OTHERS_SECONDS * 1000)}")
+            await db.execute(f"drop schema if exists {BEFORE} cascade", timeout=CLEAR_SECONDS)
+    except asyncpg.LockNotAvailableError as error:
+        raise Busy(str(error)) from error

@@ -1,0 +1,96 @@
+"""``./onething bench``: measurements beside their rivals, in one run on a broker and a database of the run's own."""
+
+import asyncio
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from deploy.local.parts import StackError
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+console = Console()
+problems = Console(stderr=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure, beside what one would otherwise write or pick."""
+
+
+@app.command(epilog="Example: ./onething bench metrics --stored 1000000 --only worker --json grown.json")
+def metrics(
+    events: Annotated[int, typer.Option(min=1, help="Events, about 750 bytes each with key and headers.")] = 600_000,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases they belong to; a third of the events without it.")] = None,
+    stored: Annotated[int, typer.Option(min=0, help="Older cases stored before, e.g. 100000, 1000000, 5000000.")] = 0,
+    counters: Annotated[
+        int, typer.Option(min=0, help="Counties with three years of daily counters of 40 items stored before, e.g. 180.")
+    ] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="One part; may be repeated: read, copy, upsert, naive, batch, worker, reads, paced.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another workload of the same kind.")] = 1,
+    file: Annotated[Path | None, typer.Option("--json", help="Where the figures go, with the machine and the command.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small and under a minute: shows that all of it runs, no more.")] = False,
+) -> None:
+    """Counting: bare read and writes, a naive handler, this worker; reads and freshness meanwhile. Fails on a wrong count."""
+    # Only here: the other commands need none of it.
+    from benchmarks import metrics as of_metrics
+    from benchmarks import report as reports
+    from benchmarks.stage import BenchError
+
+    if unknown := set(only or ()) - set(of_metrics.PARTS):
+        problems.print(f"[red]✗[/red] no such part: {', '.join(sorted(unknown))}; choose of {', '.join(of_metrics.PARTS)}")
+        raise typer.Exit(2)
+    if quick:
+        plan = replace(of_metrics.QUICK, seed=seed)
+    else:
+        plan = of_metrics.Plan(events=events, cases=cases or -(-events // 3), stored=stored, counters=counters, seed=seed)
+    if only:
+        plan = replace(plan, only=tuple(part for part in of_metrics.PARTS if part in only))
+    if not plan.cases <= plan.events <= 3 * plan.cases:
+        problems.print("[red]✗[/red] a case has one to three events: choose --cases between a third of --events and --events")
+        raise typer.Exit(2)
+    try:
+        report = asyncio.run(_shown(lambda step: of_metrics.run(plan, step)))
+    except asyncio.CancelledError:
+        raise typer.Exit(130) from None
+    except (BenchError, StackError) as error:
+        problems.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True, markup=True)
+        raise typer.Exit(1) from None
+    report = {"command": shlex.join(["./onething", *sys.argv[1:]]), **report}
+    reports.ratios(report["rows"])
+    console.print(reports.table(report))
+    if file is not None:
+        file.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        console.print(f"figures in {file}", highlight=False)
+
+
+async def _shown(run: Callable[[Any], Any]) -> dict[str, Any]:
+    """Runs it with a line a step and a bar where there is something to count; a signal ends it cleanly."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # On the error stream, so that what is measured can be piped.
+    with Progress(*columns, console=problems) as progress:
+
+        def step(what: str, total: int) -> Callable[[int], None]:
+            for earlier in progress.tasks:
+                if not earlier.finished:
+                    progress.update(earlier.id, total=max(earlier.completed, 1), completed=max(earlier.completed, 1))
+            bar = progress.add_task(what, total=total or None)
+            return lambda more: progress.advance(bar, more)
+
+        found: dict[str, Any] = await run(step)
+        step("done", 0)
+    return found

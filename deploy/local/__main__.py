@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.local import bench, case_history
+from deploy.local import bench, case_history, upkeep
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
 
@@ -23,6 +23,7 @@ console = Console()
 problems = Console(stderr=True)
 
 app.add_typer(bench.app, name="bench")
+upkeep.register(app)
 
 GATES: Final = (
     ("lint", ["ruff", "check", "."]),

@@ -42,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Starts both, side by side; a failure fails the run, for a test that is skipped proves nothing."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
+    # Ended from outside, a run tidies up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack = contextlib.ExitStack()
     config.add_cleanup(stack.close)
     try:

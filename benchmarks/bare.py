@@ -4,7 +4,6 @@
 making of rows; one connection or one consumer, as one process of a service would have at least.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
@@ -13,9 +12,9 @@ import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer
 
-from benchmarks import stage
+from benchmarks import rival
 from benchmarks.load import FIRST_DAY, STEPS, Event, Workload, batched
-from benchmarks.usage import memory_mib
+from benchmarks.rival import Clock
 
 BATCH: Final = 10_000
 """Rows a transaction: larger ones gained nothing."""
@@ -60,85 +59,68 @@ def wide_row(event: Event) -> Row:
             value[:200].decode())  # fmt: skip
 
 
-class Clock:
-    """Adds up wall and CPU seconds of what runs within ``with``."""
-
-    wall = 0.0
-    cpu = 0.0
-
-    def __enter__(self) -> None:
-        self._from = time.perf_counter(), time.process_time()
-
-    def __exit__(self, *_: object) -> None:
-        self.wall += time.perf_counter() - self._from[0]
-        self.cpu += time.process_time() - self._from[1]
-
-
-def result(events: int, clock: Clock) -> dict[str, float]:
-    """What such a process prints."""
-    return {"events": events, "seconds": clock.wall, "cpu_seconds": clock.cpu, "peak_mib": memory_mib()[1]}
-
-
-async def read(given: dict[str, Any]) -> dict[str, float]:
+async def read(given: dict[str, Any], clock: Clock) -> int:
     """One consumer, ``getmany``, counts records."""
     consumer = AIOKafkaConsumer(
         given["topic"], bootstrap_servers=given["kafka"], group_id="bare-read", auto_offset_reset="earliest",
         max_partition_fetch_bytes=2 * 1024 * 1024,
     )  # fmt: skip
     await consumer.start()
-    clock = Clock()
     done = 0
     try:
         while not done:
             done = sum(map(len, (await consumer.getmany(timeout_ms=500)).values()))
         first = done
-        with clock:
-            while done < given["events"]:
-                done += sum(map(len, (await consumer.getmany(timeout_ms=500)).values()))
+        clock.start()
+        while done < given["events"]:
+            done += sum(map(len, (await consumer.getmany(timeout_ms=500)).values()))
+        clock.stop()
     finally:
         await consumer.stop()
-    return result(done - first, clock)
+    return done - first
 
 
-async def write(given: dict[str, Any], groups: Iterator[Sequence[Event]]) -> dict[str, float]:
+async def write(given: dict[str, Any], groups: Iterator[Sequence[Event]], clock: Clock) -> int:
     """``unnest`` upserts, or COPY into tables without a key, for a COPY cannot upsert."""
     make, ddl, name = (narrow_row, NARROW, "narrow") if given["rows"] == "narrow" else (wide_row, WIDE, "wide")
     upsert = _UPSERT_NARROW if name == "narrow" else _UPSERT_WIDE
     db = await asyncpg.connect(given["dsn"], server_settings={"jit": "off", "synchronous_commit": "off"})
-    clock = Clock()
     done = 0
     try:
-        await db.execute(ddl)
+        await db.execute(f"drop table if exists {name}; {ddl}")
         if given["how"] == "copy":
             await db.execute(f"alter table {name} drop constraint {name}_pkey")
         for group in groups:
             rows = [make(event) for event in group]
             if given["how"] == "copy":
-                with clock:
-                    await db.copy_records_to_table(name, records=rows)
+                clock.start()
+                await db.copy_records_to_table(name, records=rows)
+                clock.stop()
             else:
                 # A case met twice in one statement cannot be upserted; the steps lie far apart, so it hardly is.
                 newest = {row[: 1 if name == "narrow" else 2]: row for row in rows}
                 columns = list(zip(*sorted(newest.values(), key=lambda row: row[: 1 if name == "narrow" else 2]), strict=True))
-                with clock:
-                    await db.execute(upsert, *columns)
+                clock.start()
+                await db.execute(upsert, *columns)
+                clock.stop()
             done += len(rows)
         stored = await db.fetchval(f"select count(*) from {name}")
         if stored != (given["events"] if given["how"] == "copy" else given["cases"]):
             raise RuntimeError(f"{stored} rows stand in {name}")
     finally:
         await db.close()
-    return result(done, clock)
+    return done
 
 
 async def main() -> None:
-    given = stage.given()
+    given = rival.given()
+    clock = Clock(given["servers"])
     if given["how"] == "read":
-        measured = await read(given)
+        done = await read(given, clock)
     else:
         load = Workload(given["seed"], given["events"], given["cases"])
-        measured = await write(given, batched(load.events(), BATCH))
-    stage.say(measured)
+        done = await write(given, batched(load.events(), BATCH), clock)
+    clock.say(done)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ broker, memory. A part that counts is checked cell by cell: a fast wrong count i
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,10 +15,11 @@ from typing import Any, Final, Literal
 
 import asyncpg
 
-from benchmarks import clients, machine, naive, prefill
+from benchmarks import clients, machine, prefill
 from benchmarks.load import Advance, Cell, Workload, publish
 from benchmarks.stage import BenchError, Running, Stage, staged
 from benchmarks.usage import Watch
+from deploy.local.parts import tail
 from shared.counties import ROSTER
 from shared.kafka import Publisher, Topics
 
@@ -102,19 +103,9 @@ class Bench:
         topics = await self.stage.make_topics("bench")
         if set(wanted) & {"read", "naive", "batch", "worker"}:
             await self._publish(load, topics)
-        if "read" in wanted:
-            await self._alone("bare read: aiokafka getmany", "bare", {"how": "read", "topic": topics.case_events})
-        for how in ("copy", "upsert"):
-            if how in wanted:
-                for rows in ("narrow", "wide"):
-                    words = {"copy": "bare COPY", "upsert": "bare unnest upsert"}[how] + f", {rows} row"
-                    await self._alone(words, "bare", {"how": how, "rows": rows, "cases": self.plan.cases, "seed": self.plan.seed})
-        if "naive" in wanted:
-            given = {"how": "one", "topic": topics.case_events, "events": min(self.plan.naive_events, self.plan.events)}
-            await self._alone("naive FastStream handler", "naive", given)
-        if "batch" in wanted:
-            given = {"how": "batch", "topic": topics.case_events, "events": min(self.plan.batch_events, self.plan.events)}
-            await self._alone(f"FastStream list[Model], {naive.BATCH:,} a batch", "naive", given)
+        async with self.stage.fresh_database("rivals") as dsn:
+            for what, module, given in rivals(self.plan, topics.case_events):
+                await self._rival(dsn, what, module, given)
         if COUNTING & set(wanted):
             async with self.stage.fresh_database("onething") as dsn:
                 await self._counting(dsn, wanted, load, topics)
@@ -129,15 +120,14 @@ class Bench:
         advance = self.step(f"publish to {topics.case_events}", load.size)
         self.event_bytes = await publish(self.stage.broker.address, topics.case_events, load.events(), advance) / load.size
 
-    async def _alone(self, what: str, module: str, given: Row) -> None:
-        """A part that is a process of its own and reports its own time."""
+    async def _rival(self, dsn: str, what: str, module: str, given: Row) -> None:
         self.step(what, 0)
-        async with self.stage.fresh_database("rival") as dsn, Watch(self.stage.servers) as watch:
-            common = {"kafka": self.stage.broker.address, "dsn": dsn, "events": self.plan.events}
-            measured = await self.stage.measured(module, common | given, self.plan.limit)
-        name = {"bare": f"{given['how']}-{given['rows']}" if "rows" in given else "read", "naive": given["how"]}[module]
-        cpu = {"process": measured["cpu_seconds"], **watch.cpu}
-        self.rows.append(row(name, what, int(measured["events"]), measured["seconds"], cpu) | {"peak_mib": measured["peak_mib"]})
+        common = {"kafka": self.stage.broker.address, "dsn": dsn, "seed": self.plan.seed, "servers": self.stage.servers}
+        measured = await self.stage.measured(module, common | given, self.plan.limit)
+        name = "-".join(given[word] for word in ("how", "rows") if word in given)
+        self.rows.append(
+            row(name, what, measured["events"], measured["seconds"], measured["cpu_seconds"]) | {"peak_mib": measured["peak_mib"]}
+        )
 
     async def _counting(self, dsn: str, wanted: list[Part], load: Workload, topics: Topics) -> None:
         await self.stage.migrate("onething")
@@ -163,7 +153,7 @@ class Bench:
         wal = await db.fetchval("select pg_current_wal_insert_lsn()")
         advance = self.step("this worker", load.size)
         async with self.stage.metrics("worker", "onething", topics) as worker:
-            found = await self._counted("worker", "this worker, full registers", db, worker, topics.case_events, load.size, advance)
+            found = await self._counted("worker", "this worker", db, worker, topics.case_events, load.size, advance)
             await prefill.until_folded(db, worker, self.plan.limit)
         found["wal_bytes_per_event"] = round(await db.fetchval("select pg_current_wal_insert_lsn() - $1::pg_lsn", wal) / load.size)
         found["database"] = await sizes(db)
@@ -179,9 +169,7 @@ class Bench:
         advance = self.step("reads while this worker counts at full speed", load.size)
         async with self._api(topics) as api:
             async with self.stage.metrics("worker", "onething", topics) as worker, clients.Readers(api) as readers:
-                found = await self._counted(
-                    "reads", "this worker, while figures are read", db, worker, topics.case_events, load.size, advance
-                )
+                found = await self._counted("reads", "this worker, read", db, worker, topics.case_events, load.size, advance)
             found["reads"] = readers.result()
             self.expected += load.expected()
             found["checked"] = await self._check(db, api)
@@ -209,7 +197,7 @@ class Bench:
             await prefill.until_counted(db, worker, topics.case_events, sent + len(probed), plan.limit)
             await prefill.until_folded(db, worker, plan.limit)
             self.expected += load.expected(sent) + Counter(cell for probe in probed for cell in probe.cells())
-            found = row("paced", f"this worker at {sent / watch.seconds:,.0f} events/s", sent, watch.seconds, watch.cpu)
+            found = row("paced", "this worker, paced", sent, watch.seconds, watch.cpu)
             found |= memory(watch) | {"freshness": clients.percentiles(fresh), "reads": readers.result()}
             found["checked"] = await self._check(db, api)
         self.rows.append(found)
@@ -254,7 +242,10 @@ class Bench:
         async with self.stage.metrics("api", "onething", topics) as process:
             await process.ready()
             async with clients.client(process.url, self.stage.reader_token) as api:
-                yield api
+                try:
+                    yield api
+                except BenchError as error:
+                    raise BenchError(f"{error}\nthe api's log ends:\n{tail(process.part.log)}") from None
 
     async def _check(self, db: asyncpg.Connection, api: Any) -> Row:
         """Every counter equals what the workload knows, and the service's own recount agrees.
@@ -276,6 +267,22 @@ class Bench:
                 raise BenchError(f"the recount differs from the counters: {answer['drift'][:3]}")
             checked += answer["checked"]
         return {"cases": checked, "counters": len(found), "wrong": 0, "drift": 0}
+
+
+def rivals(plan: Plan, topic: str) -> Iterator[tuple[str, str, Row]]:
+    """What to call each rival of ``plan``, its module, and what it is told. Each is a process that takes its own time."""
+    if "read" in plan.only:
+        yield "bare read", "bare", {"how": "read", "topic": topic, "events": plan.events}
+    for how, words in (("copy", "bare COPY"), ("upsert", "bare upsert")):
+        if how in plan.only:
+            for rows in ("narrow", "wide"):
+                yield f"{words}, {rows}", "bare", {"how": how, "rows": rows, "events": plan.events, "cases": plan.cases}
+    for how, words, events in (
+        ("naive", "naive FastStream", plan.naive_events),
+        ("batch", "FastStream list[Model]", plan.batch_events),
+    ):
+        if how in plan.only:
+            yield words, "naive", {"how": how, "topic": topic, "events": min(events, plan.events)}
 
 
 async def cells(db: asyncpg.Connection) -> Counter[Cell]:

@@ -3,7 +3,7 @@
 Both count once each event that comes, by a table of the ids seen, and no more than that: no order, no correction, no deletion,
 no move, no explanation. That is less than this project's worker does, so the comparison favours them.
 
-- ``one``: one message a call, a pydantic model, one transaction a message: the id into ``seen``, the counter up by one.
+- ``naive``: one message a call, a pydantic model, one transaction a message: the id into ``seen``, the counter up by one.
   Acknowledged as FastStream does by default (before the handler, committed in the background): its quickest policy, which
   loses events when the process is killed.
 - ``batch``: ``batch=True``, ``list[Model]``, one transaction a batch: the ids by one set-based insert, then the counters that
@@ -13,23 +13,25 @@ no move, no explanation. That is less than this project's worker does, so the co
 """
 
 import asyncio
-import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
+import orjson
 import uvloop
 from faststream.kafka import KafkaBroker
+from faststream.message import StreamMessage
 from pydantic import BaseModel
 
-from benchmarks import stage
-from benchmarks.usage import memory_mib
+from benchmarks import rival
+from benchmarks.rival import Clock
 
 BATCH: Final = 2_000
 SHANGHAI: Final = timezone(timedelta(hours=8))
 
 TABLES: Final = """
+drop table if exists seen, counters;
 create table seen (source text, id text, primary key (source, id));
 create table counters (item text, county text, step text, day date, n bigint not null, primary key (item, county, step, day));
 """
@@ -59,6 +61,15 @@ def cell(event: CaseEvent) -> tuple[Any, ...]:
     return event.data.item, event.data.county, event.data.step, event.data.occurred_at.astimezone(SHANGHAI).date()
 
 
+async def decode(message: StreamMessage[Any]) -> Any:
+    """FastStream decodes ``application/json`` by itself, and CloudEvents' media type not."""
+    return orjson.loads(cast("bytes", message.body))
+
+
+async def decode_all(message: StreamMessage[Any]) -> Any:
+    return [orjson.loads(body) for body in message.body]
+
+
 async def count_one(pool: asyncpg.Pool, event: CaseEvent) -> None:
     async with pool.acquire() as db, db.transaction():
         if await db.fetchval(SEE, event.source, event.id):
@@ -76,47 +87,47 @@ async def count_batch(pool: asyncpg.Pool, events: list[CaseEvent]) -> None:
 class Timed:
     """From the first call to the end of the one that completes ``goal`` events; what comes later is let go."""
 
-    def __init__(self, goal: int) -> None:
+    def __init__(self, goal: int, clock: Clock) -> None:
         self.goal = goal
+        self.clock = clock
         self.done = 0
+        self.begun = False
         self.finished = asyncio.Event()
-        self._begun: tuple[float, float] | None = None
-        self._ended = (0.0, 0.0)
 
     def begin(self) -> bool:
         """Whether there is still something to do."""
-        self._begun = self._begun or (time.perf_counter(), time.process_time())
+        if not self.begun:
+            self.begun = True
+            self.clock.start()
         return not self.finished.is_set()
 
     def end(self, events: int) -> None:
         self.done += events
         if self.done >= self.goal:
-            self._ended = time.perf_counter(), time.process_time()
+            self.clock.stop()
             self.finished.set()
-
-    def result(self) -> dict[str, float]:
-        assert self._begun is not None
-        wall, cpu = self._ended[0] - self._begun[0], self._ended[1] - self._begun[1]
-        return {"events": self.done, "seconds": wall, "cpu_seconds": cpu, "peak_mib": memory_mib()[1]}
 
 
 async def main() -> None:
-    given = stage.given()
-    timed = Timed(given["events"])
+    given = rival.given()
+    clock = Clock(given["servers"])
+    timed = Timed(given["events"], clock)
     pool = await asyncpg.create_pool(given["dsn"], min_size=1, max_size=4)
     await pool.execute(TABLES)
     broker = KafkaBroker(given["kafka"], logger=None)
 
-    if given["how"] == "one":
+    if given["how"] == "naive":
 
-        @broker.subscriber(given["topic"], group_id="naive-one", auto_offset_reset="earliest")
+        @broker.subscriber(given["topic"], group_id="naive-one", auto_offset_reset="earliest", decoder=decode)
         async def on_event(event: CaseEvent) -> None:
             if timed.begin():
                 await count_one(pool, event)
                 timed.end(1)
     else:
 
-        @broker.subscriber(given["topic"], group_id="naive-batch", auto_offset_reset="earliest", batch=True, max_records=BATCH)
+        @broker.subscriber(
+            given["topic"], group_id="naive-batch", auto_offset_reset="earliest", batch=True, max_records=BATCH, decoder=decode_all
+        )
         async def on_events(events: list[CaseEvent]) -> None:
             if timed.begin():
                 await count_batch(pool, events)
@@ -129,7 +140,7 @@ async def main() -> None:
     await pool.close()
     if counted != timed.done:
         raise RuntimeError(f"{counted} of {timed.done} events stand in the counters")
-    stage.say(timed.result())
+    clock.say(timed.done)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -13,22 +14,24 @@ def ratios(rows: list[Report]) -> None:
     """Adds ``times_naive`` and ``of_bare_upsert`` (the wide row) to each row that has a rate; null without the rival."""
     rates = {row["name"]: row["events_per_second"] for row in rows}
     for row in rows:
-        for name, rival in (("times_naive", "one"), ("of_bare_upsert", "upsert-wide")):
+        for name, rival in (("times_naive", "naive"), ("of_bare_upsert", "upsert-wide")):
             base, own = rates.get(rival), row["events_per_second"]
             # A paced run's rate is its pace, not its speed.
             row[name] = round(own / base, 2) if base and own and row["name"] != "paced" else None
 
 
 def table(report: Report) -> Group:
-    """For people."""
-    shown = Table(title=f"{report['workload']['events']:,} events, {report['workload']['cases']:,} cases")
-    for heading in ("what", "events/s", "× naive", "× bare upsert", "µs CPU/event: process", "PostgreSQL", "Kafka", "peak MiB"):
-        shown.add_column(heading, justify="left" if heading == "what" else "right")
+    """For people, 80 columns wide."""
+    shown = Table(box=box.SIMPLE, pad_edge=False, title=f"{report['workload']['events']:,} events", title_justify="left")
+    shown.add_column("what", no_wrap=True)
+    for heading in ("events/s", "× naive", "× bare\nupsert", "µs CPU an event:\nown + PG + Kafka", "peak\nMiB"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for row in report["rows"]:
-        cpu = row["cpu_us_per_event"] or {}
+        cpu = row["cpu_us_per_event"]
+        each = "–" if cpu is None else " + ".join(f"{cpu[of]:,.1f}" for of in ("process", "postgres", "kafka"))
         shown.add_row(
             row["what"], _number(row["events_per_second"], 0), _number(row["times_naive"], 1), _number(row["of_bare_upsert"], 2),
-            *(_number(cpu.get(of), 1) for of in ("process", "postgres", "kafka")), _number(row.get("peak_mib"), 0),
+            each, _number(row.get("peak_mib"), 0),
         )  # fmt: skip
     return Group(shown, *(Text(line) for row in report["rows"] for line in notes(row)))
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
+from benchmarks.rival import GIVEN
 from deploy.local.broker import Broker, ensure_jars
 from deploy.local.database import Database
 from deploy.local.parts import LOOPBACK, ROOT, Part, base_environment, ending, free_ports, start, stop, tail, until_ready
@@ -26,8 +27,6 @@ from shared.kafka import Topics
 from shared.postgres import migrate_service
 
 START_SECONDS: Final = 90.0
-GIVEN: Final = "ONETHING_BENCH"
-"""The variable that tells a rival what to do, as JSON."""
 _MIGRATIONS: Final = ROOT / "services/metrics/migrations"
 
 
@@ -173,14 +172,3 @@ async def staged() -> AsyncIterator[Stage]:
             yield Stage(folder, broker, database, kafka.pid, postgres.pid, ports)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-def given() -> dict[str, Any]:
-    """What this process, a rival, is told to do."""
-    told: dict[str, Any] = orjson.loads(os.environ[GIVEN])
-    return told
-
-
-def say(measured: dict[str, float]) -> None:
-    """What a rival measured: its last line."""
-    sys.stdout.write("\n" + orjson.dumps(measured).decode() + "\n")

@@ -84,13 +84,16 @@ async def _shown(run: Callable[[Any], Any]) -> dict[str, Any]:
     # On the error stream, so that what is measured can be piped.
     with Progress(*columns, console=problems) as progress:
 
-        def step(what: str, total: int) -> Callable[[int], None]:
+        def close() -> None:
             for earlier in progress.tasks:
                 if not earlier.finished:
                     progress.update(earlier.id, total=max(earlier.completed, 1), completed=max(earlier.completed, 1))
+
+        def step(what: str, total: int) -> Callable[[int], None]:
+            close()
             bar = progress.add_task(what, total=total or None)
             return lambda more: progress.advance(bar, more)
 
         found: dict[str, Any] = await run(step)
-        step("done", 0)
+        close()
     return found

@@ -95,9 +95,10 @@ def build_worker(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         dsn = settings.postgres_dsn.get_secret_value()
         # Offset and state commit together, so a crash that loses the last commits loses nothing: they are counted again.
-        relaxed = {"synchronous_commit": "off"}
+        # A worker that hangs inside a transaction holds its partition's lock: the server ends it, so that an heir need not wait.
+        session = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "5s"}
         async with (
-            await postgres.open_pool(dsn, application="metrics-worker", size=settings.pool_size, **relaxed) as pool,
+            await postgres.open_pool(dsn, application="metrics-worker", size=settings.pool_size, **session) as pool,
             await postgres.open_pool(dsn, application="metrics-check", size=1) as check_pool,
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):

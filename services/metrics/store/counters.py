@@ -1,10 +1,16 @@
 """Counters: folding what transactions moved, and summing for readers."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from services.metrics.domain.cases import MEASURES
 from shared.postgres import Connection
+
+BEGINNING: Final = date(1, 2, 1)
+"""Before all business days; a month later than the calendar's first day, which has none before it."""
+
+END: Final = date(9999, 11, 30)
+"""After all business days, and with a month to spare likewise."""
 
 _MEASURE_COLUMNS: Final = ", ".join(MEASURES)
 _SUMS: Final = ", ".join(f"sum({measure})::bigint as {measure}" for measure in MEASURES)
@@ -40,22 +46,48 @@ async def fold_deltas(db: Connection, most: int = 500) -> int:
     return int(await db.fetchval(_FOLD_DELTAS, most))
 
 
+_OF: Final = "($3::text is null or item = $3) and ($4::text is null or county = $4)"
+
+_SPAN: Final = f"""
+select item, county, day, {_MEASURE_COLUMNS} from counters
+where (day between $1 and $5 or day between $6 and $2) and {_OF}
+union all
+select item, county, month, {_MEASURE_COLUMNS} from counters_by_month where month > $5 and month < $6 and {_OF}
+union all
+select * from (
+    select moved.* from counter_deltas as d,
+        unnest(d.item, d.county, d.day, {", ".join(f"d.{measure}" for measure in MEASURES)})
+        as moved (item, county, day, {_MEASURE_COLUMNS})
+) as waiting
+where day between $1 and $2 and {_OF}
+"""
+
+
+def whole_months(since: date, as_of: date) -> tuple[date, date]:
+    """Where the whole months of a span lie: the last day before them, and the first day after them.
+
+    Where there is none, all days of the span lie up to the first of the two.
+    """
+    first = since if since.day == 1 else _next_month(since)
+    after = _next_month(as_of) if (as_of + timedelta(days=1)).day == 1 else as_of.replace(day=1)
+    if first >= after:
+        return as_of, as_of + timedelta(days=1)
+    return first - timedelta(days=1), after
+
+
+def _next_month(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+
+
 async def sums(
     db: Connection, *, group: str, item: str | None, since: date | None, as_of: date, county: str | None = None
 ) -> list[dict[str, Any]]:
     """Counters summed by ``group``: ``county``, ``item``, ``day`` or ``month`` (first of the month), over business days
     from ``since`` (or the beginning) to ``as_of``, both inclusive. Groups without a counter have no row."""
     key = {"county": "county", "item": "item", "day": "day", "month": "date_trunc('month', day)::date"}[group]
+    begin, as_of = max(since or BEGINNING, BEGINNING), min(as_of, END)
+    days_until, days_from = (as_of, as_of + timedelta(days=1)) if group == "day" else whole_months(begin, as_of)
     rows = await db.fetch(
-        f"""
-        select {key} as key, {_SUMS} from counted
-        where day <= $1 and ($2::date is null or day >= $2) and ($3::text is null or item = $3)
-            and ($4::text is null or county = $4)
-        group by 1
-        """,
-        as_of,
-        since,
-        item,
-        county,
+        f"select {key} as key, {_SUMS} from ({_SPAN}) as span group by 1", begin, as_of, item, county, days_until, days_from
     )
     return [dict(row) for row in rows]

@@ -14,7 +14,9 @@ FRESH: Final = "metrics_rebuild"
 BEFORE: Final = "metrics_before"
 ROLE: Final = "metrics"
 
-FROM_LOG: Final = frozenset({"migrations", "sources", "offsets", "cases", "counters", "counter_deltas", "snapshots"})
+FROM_LOG: Final = frozenset(
+    {"migrations", "sources", "offsets", "cases", "counters", "counters_by_month", "counter_deltas", "snapshots"}
+)
 """Tables whose content comes from the log (and ``migrations``, which comes with them): a rebuild makes them anew."""
 
 KEPT: Final[frozenset[str]] = frozenset()
@@ -58,6 +60,12 @@ async def make_fresh(db: Connection) -> None:
     await make_schema(db, FRESH, ROLE)
 
 
+async def migrated_alike(db: Connection) -> bool:
+    """Whether the live tables have had the very migrations that the fresh ones had."""
+    had = "select array_agg((name, body) order by name) from {}.migrations"
+    return bool(await db.fetchval(f"select ({had.format(LIVE)}) = ({had.format(FRESH)})"))
+
+
 async def drop_fresh(db: Connection) -> None:
     """Drops the rebuild's schema, where it stands."""
     await db.execute(f"drop schema if exists {FRESH} cascade", timeout=CLEAR_SECONDS)
@@ -99,13 +107,12 @@ async def swap(db: Connection, kept: Collection[str] = KEPT) -> None:
     or not, finds the new ones. Grants and default privileges go with their schema.
 
     Raises:
-        Busy: the live schema is being migrated, or has migrations that the fresh one has not.
+        Busy: the live schema is being migrated, or has been since :func:`migrated_alike` was asked.
     """
     if not await db.fetchval("select pg_try_advisory_xact_lock(hashtext($1))", f"migrate {LIVE}"):
         raise Busy("the live tables are being migrated")
-    same = f"select array_agg((name, body) order by name) from {LIVE}.migrations"
-    if not await db.fetchval(f"select ({same}) = ({same.replace(LIVE, FRESH)})"):
-        raise Busy("the live tables do not have the same migrations as this version: run `migrate`, then rebuild again")
+    if not await migrated_alike(db):
+        raise Busy("the live tables have been migrated meanwhile")
     await db.execute(f"drop schema if exists {BEFORE} cascade", timeout=CLEAR_SECONDS)
     await db.execute(f"alter schema {LIVE} rename to {BEFORE}")
     await db.execute(f"alter schema {FRESH} rename to {LIVE}")

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -46,7 +46,7 @@ class Plan:
     batch_events: int = 60_000
     paced_per_second: float = 2_000.0
     paced_seconds: float = 30.0
-    probe_every: float = 0.5
+    probe_every: float = 0.25
     seed: int = 1
     only: tuple[Part, ...] = PARTS
 
@@ -168,8 +168,11 @@ class Bench:
         await self._publish(load, topics)
         advance = self.step("reads while this worker counts at full speed", load.size)
         async with self._api(topics) as api:
-            async with self.stage.metrics("worker", "onething", topics) as worker, clients.Readers(api) as readers:
-                found = await self._counted("reads", "this worker, read", db, worker, topics.case_events, load.size, advance)
+            readers = clients.Readers(api)
+            await readers.warm()
+            async with self.stage.metrics("worker", "onething", topics) as worker:
+                words = "this worker, read"
+                found = await self._counted("reads", words, db, worker, topics.case_events, load.size, advance, readers)
             found["reads"] = readers.result()
             self.expected += load.expected()
             found["checked"] = await self._check(db, api)
@@ -188,16 +191,18 @@ class Bench:
             Publisher(self.stage.broker.address, client_id="bench") as publisher,
         ):
             await worker.ready()
-            async with Watch({"process": worker.pid, **self.stage.servers}) as watch, clients.Readers(api) as readers:
+            readers = clients.Readers(api)
+            await readers.warm()
+            async with Watch({"process": worker.pid, **self.stage.servers}) as watch, readers:
                 pacing = clients.publish_paced(
                     publisher, topics.case_events, iter(events), plan.paced_per_second, plan.paced_seconds
                 )
                 probing = clients.freshness(publisher, topics.case_events, api, plan.probes, plan.probe_every)
-                sent, (fresh, probed) = await asyncio.gather(pacing, probing)
+                (sent, seconds), (fresh, probed) = await asyncio.gather(pacing, probing)
             await prefill.until_counted(db, worker, topics.case_events, sent + len(probed), plan.limit)
             await prefill.until_folded(db, worker, plan.limit)
             self.expected += load.expected(sent) + Counter(cell for probe in probed for cell in probe.cells())
-            found = row("paced", "this worker, paced", sent, watch.seconds, watch.cpu)
+            found = row("paced", "this worker, paced", sent, seconds, watch.cpu)
             found |= memory(watch) | {"freshness": clients.percentiles(fresh), "reads": readers.result()}
             found["checked"] = await self._check(db, api)
         self.rows.append(found)
@@ -211,6 +216,7 @@ class Bench:
         topic: str,
         goal: int,
         advance: Advance,
+        meanwhile: AbstractAsyncContextManager[object] | None = None,
     ) -> Row:
         """A row for the worker that was just started: from its first commit to its last, what came before left out."""
         launched = time.perf_counter()
@@ -223,7 +229,7 @@ class Bench:
                     first = await prefill.counted(db, topic)
                 start_up = time.perf_counter() - launched
                 advance(done := first)
-                async with Watch({"process": worker.pid, **self.stage.servers}) as watch:
+                async with meanwhile or nullcontext(), Watch({"process": worker.pid, **self.stage.servers}) as watch:
                     while done < goal:
                         worker.refuse_dead()
                         await asyncio.sleep(POLL_SECONDS)

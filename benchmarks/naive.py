@@ -63,11 +63,11 @@ def cell(event: CaseEvent) -> tuple[Any, ...]:
 
 async def decode(message: StreamMessage[Any]) -> Any:
     """FastStream decodes ``application/json`` by itself, and CloudEvents' media type not."""
-    return orjson.loads(cast("bytes", message.body))
+    return orjson.loads(message.body)
 
 
 async def decode_all(message: StreamMessage[Any]) -> Any:
-    return [orjson.loads(body) for body in message.body]
+    return [orjson.loads(body) for body in cast("list[bytes]", message.body)]
 
 
 async def count_one(pool: asyncpg.Pool, event: CaseEvent) -> None:

@@ -22,17 +22,21 @@ def ratios(rows: list[Report]) -> None:
 
 def table(report: Report) -> Group:
     """For people, 80 columns wide."""
-    shown = Table(box=box.SIMPLE, pad_edge=False, title=f"{report['workload']['events']:,} events", title_justify="left")
+    title = f"{report['workload']['events']:,} events"
+    shown = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
     shown.add_column("what", no_wrap=True)
     for heading in ("events/s", "× naive", "× bare\nupsert", "µs CPU an event:\nown + PG + Kafka", "peak\nMiB"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in report["rows"]:
-        cpu = row["cpu_us_per_event"]
-        each = "–" if cpu is None else " + ".join(f"{cpu[of]:,.1f}" for of in ("process", "postgres", "kafka"))
+        used = [(row["cpu_us_per_event"] or {}).get(of) for of in ("process", "postgres", "kafka")]
         shown.add_row(
-            row["what"], _number(row["events_per_second"], 0), _number(row["times_naive"], 1), _number(row["of_bare_upsert"], 2),
-            each, _number(row.get("peak_mib"), 0),
-        )  # fmt: skip
+            row["what"],
+            _number(row["events_per_second"], 0),
+            _number(row["times_naive"], 1),
+            _number(row["of_bare_upsert"], 2),
+            " + ".join(_number(each, 1 if each is None or each < 100 else 0) for each in used),
+            _number(row.get("peak_mib"), 0),
+        )
     return Group(shown, *(Text(line) for row in report["rows"] for line in notes(row)))
 
 

@@ -17,52 +17,66 @@ class Place(NamedTuple):
 
 
 _SPANS: Final = (1, 16, 256)
-"""Days that are looked through, one after the other, until a page is full; after them all that is left."""
+"""Days that are looked through, one span after the other, until a page is full; after them all of them."""
 
-_DAYS: Final = ", ".join(f"c.{measure}_on" for measure in MEASURES)
-_SHOWN: Final = f"s.source, c.case_no, c.county, c.item, c.data_version, c.channel, c.promised_on, {_DAYS}"
+_EACH_MEASURE: Final = ", ".join(f"c.{measure}_on" for measure in MEASURES)
+_SHOWN: Final = f"s.source, c.case_no, c.county, c.item, c.data_version, c.channel, c.promised_on, {_EACH_MEASURE}"
 
-_NEWEST: Final = """
-select max(found.handled_on)
-from unnest($1::text[]) as i (item), unnest($2::text[]) as k (county), lateral (
-    select handled_on from cases as c
-    where c.item = i.item and c.county = k.county and c.handled_on <= $3 order by c.handled_on desc limit 1
-) as found
-"""
+_NEWEST: Final = "select max(handled_on) from cases where handled_on <= $1"
+
+
+def _days(first: str, last: str) -> str:
+    """The days from ``last`` back to ``first`` on which any case was handled first: each is one probe of ``cases_by_day``.
+
+    Not every day of the calendar: one case dated a century ago would make a long list of them.
+    """
+    return f"""
+    with recursive days as (
+        select max(handled_on) as day from cases where handled_on <= {last}
+        union all
+        select (select max(handled_on) from cases where handled_on < days.day) from days where days.day > {first}
+    )
+    """
 
 
 def _by_first_day(measure: str) -> str:
-    """Cases of a measure whose day is that of ``handled``: the index gives them in order, so each cell gives at most a page."""
+    """Cases of a measure whose day is the case's first, so that each day gives a page at most."""
     return f"""
-    select c.* from unnest($1::text[]) as i (item), unnest($2::text[]) as k (county), lateral (
+    {_days("$3", "$4")}
+    select c.* from days, lateral (
         select {_SHOWN}, c.{measure}_on as day
         from cases as c join sources as s on s.id = c.source_id
-        where c.item = i.item and c.county = k.county and c.handled_on between $3 and $4 and c.{measure}_on is not null
+        where c.handled_on = days.day and c.item = any($1::text[]) and c.county = any($2::text[]) and c.{measure}_on is not null
             and (c.handled_on < $5 or (c.case_no, s.source) > ($6, $7))
-        order by c.handled_on desc, c.case_no, s.source limit $8
+        order by c.case_no, s.source limit $8
     ) as c
+    where days.day >= $3
     order by c.day desc, c.case_no, c.source limit $8
     """
 
 
 def _by_later_day(measure: str) -> str:
-    """Cases of any other measure. No index has its day, but it never comes before the case's first day, and the counters
-    know how many cases there are: each cell is read from its newest case back until it has given them all.
+    """Cases of any other measure. No index has its day, but it is never before the case's first day, and the counters know
+    how many cases there are: the cases are read from the newest back until that many are found.
     """
     return f"""
-    with cells as (
-        select item, county, sum({measure}) as cases from counted
-        where item = any($1::text[]) and county = any($2::text[]) and day between $3 and $4
-        group by item, county having sum({measure}) > 0
+    {_days("'-infinity'", "$4")},
+    listed as (
+        select c.* from days, lateral (
+            select {_SHOWN}, c.{measure}_on as day
+            from cases as c join sources as s on s.id = c.source_id
+            where c.handled_on = days.day and c.item = any($1::text[]) and c.county = any($2::text[])
+                and c.{measure}_on between $3 and $4
+            offset 0 -- kept apart, so that the days are gone through one by one
+        ) as c
+        limit (
+            select coalesce(sum({measure}), 0)::bigint from counted
+            where item = any($1::text[]) and county = any($2::text[]) and day between $3 and $4
+        )
     )
-    select c.* from cells, lateral (
-        select {_SHOWN}, c.{measure}_on as day
-        from cases as c join sources as s on s.id = c.source_id
-        where c.item = cells.item and c.county = cells.county and c.handled_on <= $4 and c.{measure}_on between $3 and $4
-        order by c.handled_on desc limit cells.cases
-    ) as c
-    where c.day < $5 or (c.case_no, c.source) > ($6, $7)
-    order by c.day desc, c.case_no, c.source limit $8
+    select * from listed
+    where day < $5 or (case_no, source) > ($6, $7)
+    order by day desc, case_no, source limit $8
     """
 
 
@@ -85,7 +99,7 @@ async def behind(
     if after is not None and after.day > as_of:
         after = None
     until = after.day if after else as_of
-    newest = await db.fetchval(_NEWEST, items, counties, until)
+    newest = await db.fetchval(_NEWEST, until)
     if newest is None:
         return []
     rows: list[Any] = []

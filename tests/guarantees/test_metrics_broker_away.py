@@ -1,0 +1,82 @@
+"""Kafka that stops, in order and by a kill, while events are sent and counted, and comes again. A broker of this module's own.
+
+What may be observed: the worker goes on by itself within seconds; each case counts once.
+"""
+
+import asyncio
+import random
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.broker import Broker, ensure_jars
+from deploy.local.parts import free_ports, start, stop, until_ready
+from tests import load
+from tests.guarantees.scene import Measured, Scene, moments
+from tests.oracle import Event
+
+
+class Node:
+    """The broker of one test, which may be killed and started again."""
+
+    def __init__(self, broker: Broker, log: Path) -> None:
+        self.broker = broker
+        self._part = broker.part(log)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        self._process = start(self._part)
+        await until_ready(self._part, self._process, 90)
+
+    async def end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            await asyncio.to_thread(stop, self._process, how, 30)
+
+
+@pytest_asyncio.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    ports = free_ports()
+    broker = Broker(tmp_path / "own-kafka", next(ports), next(ports))
+    await asyncio.to_thread(ensure_jars)
+    await asyncio.to_thread(broker.prepare)
+    running = Node(broker, tmp_path / "own-kafka.log")
+    await running.start()
+    yield running
+    await running.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def kafka(node: Node) -> str:
+    """Takes the place of the shared broker in this module."""
+    return node.broker.address
+
+
+async def test_a_broker_that_restarts_under_load_is_counted_on_from_where_it_was(
+    scene: Scene, node: Node, measured: Measured
+) -> None:
+    draw = random.Random(45)
+    told: list[Event] = []
+    await scene.worker(BATCH_RECORDS="50")
+    for seed, how in ((45, signal.SIGTERM), (46, signal.SIGKILL)):
+        distinct, arriving = load.season(seed, cases=1000)
+        told += distinct
+        goal, delay = moments(draw, len(arriving))
+        before = await scene.taken()
+        sending = asyncio.create_task(scene.send(arriving, pace=0.05))
+        await scene.until_taken(before + goal // 2)
+        await asyncio.sleep(delay)
+        await node.end(how)
+        stood = await scene.taken()
+        await node.start()
+        back = time.monotonic()
+        await scene.until_taken(stood + 1)
+        measured(f"counting went on after Kafka came back ({how.name})", time.monotonic() - back)
+        await sending
+        # Batches that were sent again are in the log twice: counted by what is there, not by what was sent.
+        await scene.until_all_taken()
+        await scene.exact(told)

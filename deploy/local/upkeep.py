@@ -96,7 +96,8 @@ def _differences(title: str, rows: Iterable[dict[str, Any]]) -> Table:
     for row in rows:
         item, county = items.BY_CODE.get(row["item"]), counties.BY_CODE.get(row["county"])
         table.add_row(
-            item.name if item else row["item"], county.name if county else row["county"], row["day"],
+            item.name if item else row["item"], county.name if county else row["county"],
+            row["day"] if row["span"] == "day" else f"{row['day'][:7]} 全月",
             MEASURES[row["measure"]], str(row["recount"]), str(row["counter"]),
         )  # fmt: skip
     return table

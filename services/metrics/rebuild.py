@@ -65,6 +65,8 @@ async def _from_log(
     await store.make_fresh(admin)
     try:
         await postgres.migrate(admin_dsn, store.FRESH, migrations)
+        if not await store.migrated_alike(admin):
+            raise CannotRebuild("the live tables have other migrations than this version: run `migrate`, then rebuild again")
         counted = await _count_and_swap(settings, admin, accept_shorter_log=chosen.accept_shorter_log)
     finally:
         # Gone after the swap; else it was in vain, and takes room.

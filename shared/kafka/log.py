@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.kafka.consumer import Record
 from shared.kafka.topic_id import topic_id
@@ -17,8 +17,15 @@ READ_SECONDS: Final = 1.0
 """How long one reading waits for records."""
 
 
+class UnknownTopic(ValueError):
+    """A topic to be read does not exist."""
+
+
 class LogReader:
-    """Reads every partition of ``topics`` from its beginning on. Nothing is committed; aborted transactions are not read."""
+    """Reads every partition of ``topics`` from its beginning on. Nothing is committed; aborted transactions are not read.
+
+    Entering it raises :class:`UnknownTopic`, or the client's KafkaError where Kafka does not answer.
+    """
 
     def __init__(self, bootstrap: str, topics: Sequence[str], *, client_id: str) -> None:
         self._bootstrap = bootstrap
@@ -29,7 +36,6 @@ class LogReader:
     async def __aenter__(self) -> Self:
         # Made here, not in __init__: aiokafka binds to the loop that runs.
         consumer = AIOKafkaConsumer(
-            *self._topics,
             bootstrap_servers=self._bootstrap,
             client_id=self._client_id,
             enable_auto_commit=False,
@@ -39,6 +45,10 @@ class LogReader:
         )
         try:
             await consumer.start()
+            if missing := sorted(set(self._topics) - await consumer.topics()):
+                raise UnknownTopic(f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: see address and topic prefix")
+            partitions = {topic: await consumer._client._wait_on_metadata(topic) for topic in self._topics}
+            consumer.assign([TopicPartition(topic, number) for topic in self._topics for number in partitions[topic]])
         except BaseException:
             await consumer.stop()
             raise

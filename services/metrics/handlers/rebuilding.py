@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,16 +165,21 @@ class Rebuild:
             waiting.extend(one for one in unusable if one.offset >= self._live.get(place, 0))
 
         take = self._edges.takes[place[0]]
-        pieces: list[Sequence[RawRecord]] = [records]
-        if records[-1].offset < self._live.get(place, 0):
-            # What most of a batch is unreadable was judged when it was first taken; too few to judge are always taken.
-            with contextlib.suppress(counting.BrokenBatch):
-                self._counted[place] = await take(self._edges.fresh, remember, *place, self._counted[place], records)
-                return
-            size = counting.FEWEST_TO_JUDGE - 1
-            pieces = [records[start : start + size] for start in range(0, len(records), size)]
-        for piece in pieces:
+
+        async def count(piece: Sequence[RawRecord]) -> None:
             self._counted[place] = await take(self._edges.fresh, remember, *place, self._counted[place], piece)
+
+        taken = [record for record in records if record.offset < self._live.get(place, 0)]
+        if taken:
+            try:
+                await count(taken)
+            except counting.BrokenBatch:
+                # It was judged when the live tables took it, in other batches: those that are too small are not judged again.
+                size = counting.FEWEST_TO_JUDGE - 1
+                for start in range(0, len(taken), size):
+                    await count(taken[start : start + size])
+        if len(taken) < len(records):
+            await count(records[len(taken) :])
 
     async def _park(self) -> None:
         for place, unusable in self._unusable.items():

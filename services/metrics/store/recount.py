@@ -12,7 +12,8 @@ MOST_SHOWN: Final = 1000
 PATIENCE_SECONDS: Final = 600.0
 """A recount reads every case: it may take longer than what a reader otherwise waits for."""
 
-_OF = "($1::text is null or item = $1) and ($2::text is null or county = $2)"
+_MEASURE_COLUMNS: Final = ", ".join(MEASURES)
+_OF: Final = "($1::text is null or item = $1) and ($2::text is null or county = $2)"
 
 # One reading of the cases for all measures: each grouping set is the count of one of them. In each, the other days are null.
 _RECOUNTED: Final = f"""
@@ -22,48 +23,60 @@ _RECOUNTED: Final = f"""
     group by grouping sets ({", ".join(f"(item, county, {m}_on)" for m in MEASURES)})
 """
 
-_COMPARED: Final = f"""
-recounted as ({_RECOUNTED}),
-shown as (
-    select item, county, day, measure, sum(n)::bigint as counter
-    from counted, lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n)
+# Years are read by whole months, which the database keeps beside the days: they must be what the days add up to.
+_MONTHS: Final = f"""
+    select item, county, day, measure, sum(recount)::bigint as recount, sum(counter)::bigint as counter
+    from (
+        select item, county, date_trunc('month', day)::date as day, {_MEASURE_COLUMNS}, true as of_days from counters
+        union all
+        select item, county, month, {_MEASURE_COLUMNS}, false from counters_by_month
+    ) as both_kinds,
+        lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n),
+        lateral (select case when of_days then n else 0 end, case when of_days then 0 else n end) as sides (recount, counter)
     where {_OF}
-    group by item, county, day, measure
-),
-differing as (
+    group by item, county, day, measure having sum(recount) <> sum(counter)
+"""
+
+_DAYS: Final = f"""
     select item, county, day, measure, coalesce(recount, 0) as recount, coalesce(counter, 0) as counter
-    from (select * from recounted where day is not null) as r full join shown as s using (item, county, day, measure)
+    from (select * from ({_RECOUNTED}) as every_day where day is not null) as r
+    full join (
+        select item, county, day, measure, sum(n)::bigint as counter
+        from counted, lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n)
+        where {_OF}
+        group by item, county, day, measure
+    ) as s using (item, county, day, measure)
     where coalesce(recount, 0) <> coalesce(counter, 0)
-)
 """
 
 # A row even where nothing differs: it says how many cases were looked at.
-_DIFFERENCES: Final = f"""
+_DRIFT: Final = f"""
+with differing as (select 'day' as span, * from ({_DAYS}) as d union all select 'month', * from ({_MONTHS}) as m)
 select d.*, count(*) over () as differing, (select count(*) from cases where {_OF}) as checked
 from (select 1) as always left join differing as d on true
-order by item, county, day, measure limit {MOST_SHOWN}
+order by span, item, county, day, measure limit {MOST_SHOWN}
 """
 
-_DRIFT: Final = f"with {_COMPARED} {_DIFFERENCES}"
 
-# The counters move by what is missing. What a batch adds meanwhile moves cases and counters alike, so the difference that one
-# snapshot saw stays right, whoever counts on: nobody has to wait.
-_CORRECT: Final = f"""
-with {_COMPARED},
-corrected as (
-    insert into counters as c (item, county, day, {", ".join(MEASURES)})
+def _correction(differing: str, table: str, day: str) -> str:
+    """Moves the counters of ``table`` by what is missing."""
+    return f"""
+    insert into {table} as c (item, county, {day}, {_MEASURE_COLUMNS})
     select item, county, day,
         {", ".join(f"coalesce(sum(recount - counter) filter (where measure = '{m}'), 0)" for m in MEASURES)}
-    from differing group by item, county, day order by item, county, day
-    on conflict (item, county, day) do update set {", ".join(f"{m} = c.{m} + excluded.{m}" for m in MEASURES)}
-)
-{_DIFFERENCES}
-"""
+    from ({differing}) as d group by item, county, day
+    on conflict (item, county, {day}) do update set {", ".join(f"{m} = c.{m} + excluded.{m}" for m in MEASURES)}
+    """
+
+
+_CORRECT_MONTHS: Final = _correction(_MONTHS, "counters_by_month", "month")
+_CORRECT_DAYS: Final = _correction(_DAYS, "counters", "day")
 
 
 class Drift(NamedTuple):
-    """How many cases were looked at, how many counters differ, and the first of those: ``item, county, day, measure,
-    recount, counter``. None differs: that is how it must be."""
+    """How many cases were looked at, how many counters differ, and the first of those: ``span, item, county, day,
+    measure, recount, counter``; of ``span`` ``month`` the day is its first, and the days' counters are the recount. None
+    differs: that is how it must be."""
 
     checked: int
     differing: int
@@ -78,15 +91,22 @@ async def drift(db: Connection, item: str | None = None, county: str | None = No
 async def correct(db: Connection) -> Drift:
     """Sets every counter to what the cases say; returns what differed. Needs a transaction, at READ COMMITTED.
 
-    One at a time (advisory lock): two would both add what is missing.
+    The counters move by what is missing. What a batch adds meanwhile moves cases and counters alike, so the difference that
+    one snapshot saw stays right, whoever counts on: no worker waits. Only folding does (its advisory lock), which writes the
+    same rows; so do two corrections, which would both add what is missing.
     """
-    # A statement of its own: the snapshot of the next one is taken behind the lock.
-    await db.execute("select pg_advisory_xact_lock(hashtext('metrics.correct'))", timeout=PATIENCE_SECONDS)
-    return _drift(await db.fetch(_CORRECT, None, None, timeout=PATIENCE_SECONDS))
+    # A statement of its own: the snapshots of the next ones are taken behind the lock.
+    await db.execute("select pg_advisory_xact_lock(hashtext('metrics.fold_deltas'))", timeout=PATIENCE_SECONDS)
+    found = await drift(db)
+    if found.differing:
+        # Months first: the correction of the days moves them too.
+        await db.execute(_CORRECT_MONTHS, None, None, timeout=PATIENCE_SECONDS)
+        await db.execute(_CORRECT_DAYS, None, None, timeout=PATIENCE_SECONDS)
+    return found
 
 
 def _drift(rows: list[Any]) -> Drift:
-    names = ("item", "county", "day", "measure", "recount", "counter")
+    names = ("span", "item", "county", "day", "measure", "recount", "counter")
     found = [{name: row[name] for name in names} for row in rows if row["measure"] is not None]
     return Drift(int(rows[0]["checked"]), int(rows[0]["differing"]) if found else 0, found)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.metrics.domain import co_location as halls
 from services.metrics.domain.cases import MEASURES
-from services.metrics.domain.figures import Group, empty, rank, rows_by, top
+from services.metrics.domain.figures import Group, TooManyDays, empty, rank, rows_by, top
 from services.metrics.domain.notice import last_day, markdown, notice
 from shared import counties, items
 from shared.events.progress import PresencePeriod, PresenceState, RegistryPeriod, RegistryState
@@ -64,6 +64,12 @@ def test_days_and_months_between_are_filled_with_zeros() -> None:
     ]  # fmt: skip
     months = rows_by("month", found(date(2023, 12, 1), date(2024, 2, 1)))
     assert [row["month"] for row in months] == ["2023-12", "2024-01", "2024-02"]
+
+
+def test_a_clock_that_says_the_year_one_does_not_make_a_row_for_each_day_since() -> None:
+    sums = [{"key": day, **dict.fromkeys(MEASURES, 1)} for day in (date(1, 1, 1), date(2024, 9, 30))]
+    with pytest.raises(TooManyDays, match="name a later from"):
+        rows_by("day", sums)
 
 
 @pytest.mark.parametrize(("group", "length"), [("county", 22), ("item", 13), ("day", 0), ("month", 0)])

@@ -205,15 +205,19 @@ class Deltas:
         if old == new:
             return
         for sign, contribution in ((-1, old), (1, new)):
-            if contribution is None:
-                continue
-            county, item, days = contribution
-            for place, day in enumerate(days):
-                if day is not None:
-                    counter = self._moved.get((item, county, day))
-                    if counter is None:
-                        counter = self._moved[item, county, day] = [0] * len(MEASURES)
-                    counter[place] += sign
+            if contribution is not None:
+                county, item, days = contribution
+                for place, day in enumerate(days):
+                    if day is not None:
+                        self.add(item, county, day, (place,), sign)
+
+    def add(self, item: str, county: str, day: int, places: Iterable[int], n: int = 1) -> None:
+        """Moves the counters of the measures at ``places`` by ``n``, all of them on one day."""
+        counter = self._moved.get((item, county, day))
+        if counter is None:
+            counter = self._moved[item, county, day] = [0] * len(MEASURES)
+        for place in places:
+            counter[place] += n
 
     def rows(self) -> list[tuple[str, str, int, list[int]]]:
         """The counters that really change, as (item, county, day, change of each measure)."""

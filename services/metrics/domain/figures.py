@@ -3,13 +3,21 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from services.metrics.domain.cases import MEASURES
 from shared import counties, items
 
 Group = Literal["county", "day", "month", "item"]
 LowOp = Literal["lt", "le"]
+
+
+MOST_DAYS: Final = 7305
+"""Twenty years. A sender's clock that says the year 1 would else make a row for each day since."""
+
+
+class TooManyDays(ValueError):
+    """A row for each day would be too many; the message says what to ask instead."""
 
 
 def empty() -> dict[str, int]:
@@ -32,6 +40,8 @@ def rows_by(group: Group, sums: Iterable[Mapping[str, Any]]) -> list[dict[str, A
 
 def _between(found: Iterable[date], step: timedelta) -> Iterator[date]:
     days = sorted(found)
+    if days and (days[-1] - days[0]).days > MOST_DAYS:
+        raise TooManyDays(f"the days from {days[0]} to {days[-1]} are over {MOST_DAYS}: name a later from, or group by month")
     day = days[0] if days else date.max
     while days and day <= days[-1]:
         yield day

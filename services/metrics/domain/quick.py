@@ -9,7 +9,7 @@ tests hold the two ways equal.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from services.metrics.domain.cases import MEASURES, ONLINE_CHANNELS, CaseState, Contribution, Deltas, day_of, dump_events
+from services.metrics.domain.cases import MEASURES, ONLINE_CHANNELS, CaseState, Deltas, day_of, dump_events
 
 _PLACES: Final[Mapping[str | None, int]] = {
     step: MEASURES.index(step) for step in ("applied", "accepted", "completed", "not_accepted", "returned", "withdrawn")
@@ -17,6 +17,7 @@ _PLACES: Final[Mapping[str | None, int]] = {
 """Steps that are measures too, with the measure's place. A step that is none cannot be seen in the case's columns."""
 
 _HANDLED: Final = MEASURES.index("handled")
+_COMPLETED: Final = MEASURES.index("completed")
 _ON_TIME: Final = MEASURES.index("completed_on_time")
 _ONLINE: Final = MEASURES.index("online")
 
@@ -53,12 +54,11 @@ def moved_by(step: QuickStep, *, fresh: bool, on_time: bool, deltas: Deltas) -> 
 
     ``on_time`` is whether the case as it is now was completed on time.
     """
-    days: list[int | None] = [None] * len(MEASURES)
-    days[step.place] = step.day
-    if on_time and MEASURES[step.place] == "completed":
-        days[_ON_TIME] = step.day
+    places = [step.place]
+    if on_time and step.place == _COMPLETED:
+        places.append(_ON_TIME)
     if fresh:
-        days[_HANDLED] = step.day
+        places.append(_HANDLED)
         if step.channel in ONLINE_CHANNELS:
-            days[_ONLINE] = step.day
-    deltas.move(None, Contribution(step.county, step.item, tuple(days)))
+            places.append(_ONLINE)
+    deltas.add(step.item, step.county, step.day, places)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from services.metrics.domain.cases import EMPTY, CaseEvent, CaseState, merge
+from services.metrics.domain.cases import CaseState, merge
 from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read_snapshot
 from services.metrics.store import cases, counters, offsets, snapshots
 from shared.events.progress import Snapshot
@@ -58,17 +58,12 @@ def refuse_broken_batch(records: int, unusable: int) -> None:
 
 def fold(records: Sequence[CaseRecord]) -> dict[tuple[str, str], CaseState]:
     """The batch's own merge: one state a (source, case number)."""
-    grouped: dict[tuple[str, str], list[tuple[int, CaseEvent]]] = {}
+    folded: dict[tuple[str, str], CaseState] = {}
     for source, case_no, version, event in records:
-        grouped.setdefault((source, case_no), []).append((version, event))
-    return {key: _merged(events) for key, events in grouped.items()}
-
-
-def _merged(events: list[tuple[int, CaseEvent]]) -> CaseState:
-    if len(events) == 1:
-        return CaseState(events[0][0], (events[0][1],))
-    newest = max(version for version, _ in events)
-    return merge(EMPTY, newest, [event for version, event in events if version == newest])
+        key = (source, case_no)
+        known = folded.get(key)
+        folded[key] = CaseState(version, (event,)) if known is None else merge(known, version, (event,))
+    return folded
 
 
 async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[RawRecord]) -> int:

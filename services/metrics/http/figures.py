@@ -45,7 +45,10 @@ async def counts(
     until = as_of or today
     check_range(since, until)
     code = known_item(item).code if item else None
-    return await answers.counts(db, item=code, since=since, as_of=until, group_by=group_by)
+    try:
+        return await answers.counts(db, item=code, since=since, as_of=until, group_by=group_by)
+    except figures.TooManyDays as error:
+        raise wrong("from", str(error)) from None
 
 
 @router.get("/ranking")

@@ -28,6 +28,8 @@ from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics,
 log = structlog.get_logger()
 
 FOLD_EVERY_SECONDS = 0.5
+METADATA_MS = 10_000
+"""How long a topic that was made anew may go unseen; the client's own default is five minutes."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 USAGE = "usage: python -m services.metrics.main api|worker|migrate|rebuild [--from cases|log] [--keep] [--accept-shorter-log]"
 MENDABLE: tuple[type[Exception], ...] = (
@@ -103,7 +105,9 @@ def build_worker(settings: Settings) -> FastAPI:
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):
             pools.append(pool)
-            broker = KafkaBroker(settings.kafka, client_id="metrics-worker", apply_types=False, logger=None)
+            broker = KafkaBroker(
+                settings.kafka, client_id="metrics-worker", apply_types=False, logger=None, metadata_max_age_ms=METADATA_MS
+            )
             consumers.extend(kafka.subscribe(broker, topics, pool, publisher, settings.group, settings.batch_records))
             folding = asyncio.create_task(_fold_for_ever(pool))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds))

@@ -4,6 +4,7 @@ Every test of the counting ends with :meth:`Scene.exact`: nothing lost, nothing 
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -168,12 +169,13 @@ async def wrong(worker: RunningService) -> dict[str, str]:
     return found
 
 
-async def until_halted(worker: RunningService, seconds: float = 30.0) -> str:
+async def until_halted(worker: RunningService, seconds: float = 60.0) -> str:
     """Waits until the worker says that it does not go on; gives its sentence."""
     said: list[str] = []
 
     async def halted() -> bool:
-        said[:] = [text for text in (await wrong(worker)).values() if "/" in text]
+        with contextlib.suppress(httpx.TransportError):  # it may still be starting
+            said[:] = [text for text in (await wrong(worker)).values() if "/" in text]
         return bool(said)
 
     await until(halted, seconds)

@@ -35,7 +35,7 @@ async def test_a_worker_that_stood_still_while_another_took_over_is_fenced_out(s
             await scene.send(arriving[third : 2 * third])
 
             async def writing() -> bool:
-                return bool(await holder.fetch(WAITING))
+                return bool(await scene.query(WAITING))  # in its own transaction the holder would see the past
 
             await until(writing)
             await asyncio.sleep(1)  # for the other partitions' records to be read

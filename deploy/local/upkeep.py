@@ -64,9 +64,9 @@ def recount(item: ItemOption = None, county: CountyOption = None) -> None:
     answer = _ask("GET", "/v1/recount", {"item": item, "county": county})
     name = items.find(item).name if item else "全部事项"
     table = Table(title=f"{name}:按办件重新计数,截至 {answer['as_of']}(核对 {answer['checked']} 件)", title_justify="left")
-    table.add_column("县(市、区)")
+    table.add_column("单位")
     for measure in MEASURES.values():
-        table.add_column(measure, justify="right")
+        table.add_column(measure, justify="right", overflow="fold")
     for row in [*answer["rows"], {"name": "合计", **answer["total"]}]:
         table.add_row(row["name"], *(str(row[measure]) for measure in MEASURES))
     console.print(table)

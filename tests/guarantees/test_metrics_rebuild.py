@@ -275,7 +275,7 @@ async def test_a_rebuild_that_is_killed_leaves_the_live_tables_as_they_were(seed
             return "metrics_rebuild" in await stage.schemas()
 
         await until(at_work, 20)
-        await asyncio.sleep(draw.random() * 2.5)
+        await asyncio.sleep(draw.random() * 4)
         with contextlib.suppress(ProcessLookupError):  # it may have ended: then it was not in the middle
             process.kill()
         await process.communicate()

@@ -119,10 +119,12 @@ class Rebuild:
         Raises:
             CannotRebuild: they have counted another log, and that may not be lost.
         """
+        # The positions first: the workers count on, and must not seem to be beyond an end that was read before.
+        positions = await store.positions(self._edges.admin)
         ids = await self._edges.log.ids()
         ends = await self._edges.log.ends()
         goals: dict[Place, int] = {}
-        for place, position in (await store.positions(self._edges.admin)).items():
+        for place, position in positions.items():
             topic = place[0]
             end = ends.get(place, 0)
             other = topic not in ids or (None not in (position.topic_id, ids[topic]) and position.topic_id != ids[topic])

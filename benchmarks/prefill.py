@@ -12,6 +12,7 @@ import asyncpg
 
 from benchmarks.load import Advance, Cell, Workload, publish
 from benchmarks.stage import BenchError, Running, Stage
+from deploy.local.parts import tail
 from shared.items import CATALOGUE
 
 COPIED: Final = 20_000
@@ -51,7 +52,9 @@ async def until_counted(db: asyncpg.Connection, worker: Running, topic: str, goa
                 await asyncio.sleep(0.02)
     except TimeoutError:
         done = await counted(db, topic)
-        raise BenchError(f"{done} of {goal} events were counted within {seconds:.0f} s; see {worker.part.log}") from None
+        raise BenchError(
+            f"{done} of {goal} events were counted within {seconds:.0f} s; the worker's log ends:\n{tail(worker.part.log)}"
+        ) from None
 
 
 async def until_folded(db: asyncpg.Connection, worker: Running, seconds: float) -> None:

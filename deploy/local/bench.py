@@ -6,13 +6,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from deploy.local.parts import StackError
 
@@ -72,6 +74,30 @@ def metrics(
     if file is not None:
         file.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         console.print(f"figures in {file}", highlight=False)
+
+
+@app.command(epilog="Example: ./onething bench scale 5m.json")
+def scale(
+    file: Annotated[
+        Path, typer.Argument(help="What `bench metrics --json` wrote, with the part worker.", exists=True, dir_okay=False)
+    ],
+) -> None:
+    """What a city, a province and the nation need by a run's figures (docs/scale.md has the formulas)."""
+    from benchmarks.scale import CITY, NATION, PROVINCE, Measured, needs
+
+    try:
+        measured = Measured.of(json.loads(file.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError):
+        problems.print(f"[red]✗[/red] {file} holds no figures of the worker: run `./onething bench metrics --json {file}` first")
+        raise typer.Exit(2) from None
+    shown = Table(box=box.SIMPLE)
+    shown.add_column("by these figures")
+    columns = [(demand, asdict(needs(demand, measured))) for demand in (CITY, PROVINCE, NATION)]
+    for demand, _ in columns:
+        shown.add_column(f"{demand.name}\n{demand.people:,} people", justify="right")
+    for name in columns[0][1]:
+        shown.add_row(name.replace("_", " "), *(f"{found[name]:,.2f}" for _, found in columns))
+    console.print(shown)
 
 
 async def _shown(run: Callable[[Any], Any]) -> dict[str, Any]:

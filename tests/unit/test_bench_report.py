@@ -48,10 +48,10 @@ def test_the_table_fits_a_terminal_and_shows_what_is_not_known_as_a_dash() -> No
 
 
 def test_stored_cases_are_copies_of_few_that_were_counted() -> None:
-    for stored in (1, 7, 1000, 99_999, 100_000, 1_000_000, 5_000_000):
+    for stored in (100, 1000, 99_999, 100_000, 1_000_000, 5_000_000):
         cases, copies = shape(stored)
         assert 1 <= cases <= 20_000
-        assert stored * 0.9 <= cases * copies <= max(stored, 5)
+        assert stored * 0.9 <= cases * copies <= stored
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ from benchmarks.load import FIRST_DAY, ITEMS, PROBE_ITEM, Event, Probe, probe
 from benchmarks.stage import BenchError
 from shared.kafka import Message, Publisher
 
-AT_ONCE: Final = 16
-"""Requests under way at most, as of a bounded client; one that waits for its turn is measured from when it was due."""
+AT_ONCE: Final = 8
+"""Requests of a route under way at most, as of a bounded client; one that waits for its turn is measured from when it was due."""
+LATE_SECONDS: Final = 1.0
+"""What is later than that is not asked any more, but counted as missed: an overload is to be seen, not to be made worse."""
 FEWEST: Final = 10
-POLL_SECONDS: Final = 0.01
+POLL_SECONDS: Final = 0.02
 TICK_SECONDS: Final = 0.02
 
 
@@ -38,7 +40,7 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 def client(url: str, token: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60,
-        limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
+        limits=httpx.Limits(max_connections=3 * AT_ONCE, max_keepalive_connections=3 * AT_ONCE),
     )  # fmt: skip
 
 
@@ -59,6 +61,7 @@ class Readers:
     api: httpx.AsyncClient
     per_second: float = 20.0
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"ranking": [], "counts": []})
+    missed: dict[str, int] = field(default_factory=lambda: {"ranking": 0, "counts": 0})
     errors: list[BaseException] = field(default_factory=list)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -85,24 +88,32 @@ class Readers:
         """
         if self.errors:
             raise BenchError(f"{len(self.errors)} reads failed, the first with {self.errors[0]!r}")
-        return {kind: percentiles(seconds) for kind, seconds in self.seconds.items()}
+        return {kind: percentiles(seconds) | {"missed": self.missed[kind]} for kind, seconds in self.seconds.items()}
 
     async def _pace(self, kind: str) -> None:
         draw = random.Random(kind)
         begun = time.perf_counter() + (0.5 / self.per_second if kind == "counts" else 0.0)
+        turns = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for number in itertools.count():
                 due = begun + number / self.per_second
                 await asyncio.sleep(due - time.perf_counter())
-                group.create_task(self._ask(kind, due, _question(kind, number, draw)))
+                await turns.acquire()
+                if time.perf_counter() - due > LATE_SECONDS:
+                    self.missed[kind] += 1
+                    turns.release()
+                else:
+                    group.create_task(self._ask(kind, due, _question(kind, number, draw), turns))
 
-    async def _ask(self, kind: str, due: float, parameters: dict[str, Any]) -> None:
+    async def _ask(self, kind: str, due: float, parameters: dict[str, Any], turns: asyncio.Semaphore) -> None:
         try:
             await _answer(self.api, f"/v1/{kind}", parameters)
         except (BenchError, httpx.HTTPError) as error:
             self.errors.append(error)
         else:
             self.seconds[kind].append(time.perf_counter() - due)
+        finally:
+            turns.release()
         if self.errors or min(map(len, self.seconds.values())) >= FEWEST:
             self.enough.set()
 

@@ -193,7 +193,8 @@ class Bench:
             await worker.ready()
             readers = clients.Readers(api)
             await readers.warm()
-            async with Watch({"process": worker.pid, **self.stage.servers}) as watch, readers:
+            limited = bounded("this worker, paced", 60 + 4 * plan.paced_seconds)
+            async with limited, Watch({"process": worker.pid, **self.stage.servers}) as watch, readers:
                 pacing = clients.publish_paced(
                     publisher, topics.case_events, iter(events), plan.paced_per_second, plan.paced_seconds
                 )
@@ -221,25 +222,20 @@ class Bench:
         """A row for the worker that was just started: from its first commit to its last, what came before left out."""
         launched = time.perf_counter()
         first = 0
-        async with asyncio.timeout(self.plan.limit) as limit:
-            try:
-                while not first:
+        async with bounded(what, self.plan.limit):
+            while not first:
+                worker.refuse_dead()
+                await asyncio.sleep(POLL_SECONDS)
+                first = await prefill.counted(db, topic)
+            start_up = time.perf_counter() - launched
+            advance(done := first)
+            async with meanwhile or nullcontext(), Watch({"process": worker.pid, **self.stage.servers}) as watch:
+                while done < goal:
                     worker.refuse_dead()
                     await asyncio.sleep(POLL_SECONDS)
-                    first = await prefill.counted(db, topic)
-                start_up = time.perf_counter() - launched
-                advance(done := first)
-                async with meanwhile or nullcontext(), Watch({"process": worker.pid, **self.stage.servers}) as watch:
-                    while done < goal:
-                        worker.refuse_dead()
-                        await asyncio.sleep(POLL_SECONDS)
-                        now = await prefill.counted(db, topic)
-                        advance(now - done)
-                        done = now
-            except asyncio.CancelledError:
-                if limit.expired():
-                    raise BenchError(f"{what}: not counted within {self.plan.limit:.0f} s") from None
-                raise
+                    now = await prefill.counted(db, topic)
+                    advance(now - done)
+                    done = now
         found = row(name, what, goal - first, watch.seconds, watch.cpu)
         return found | memory(watch) | {"start_up_seconds": round(start_up, 2), "counted_before_timing": first}
 
@@ -310,6 +306,16 @@ async def sizes(db: asyncpg.Connection) -> Row:
     )
     updates = await db.fetchrow("select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'metrics.cases'::regclass")
     return dict(found) | {"updates": updates["n_tup_upd"], "updates_in_place": updates["n_tup_hot_upd"]}
+
+
+@asynccontextmanager
+async def bounded(what: str, seconds: float) -> AsyncIterator[None]:
+    """Raises a :class:`BenchError` when what is inside takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BenchError(f"{what}: not done within {seconds:.0f} s") from None
 
 
 def row(name: str, what: str, events: int, seconds: float, cpu: dict[str, float]) -> Row:

@@ -131,11 +131,10 @@ class Scene:
 
     async def records(self, topic: str) -> list[ConsumerRecord[bytes | None, bytes | None]]:
         """Every record of a topic that is at rest."""
-        async with AIOKafkaConsumer(bootstrap_servers=self.kafka) as consumer:
-            partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or range(8)]
+        async with AIOKafkaConsumer(bootstrap_servers=self.kafka, auto_offset_reset="earliest") as consumer:
+            partitions = [TopicPartition(topic, number) for number in range(8)]
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning()
             found: list[ConsumerRecord[bytes | None, bytes | None]] = []
             for partition in partitions:
                 while await consumer.position(partition) < ends[partition]:

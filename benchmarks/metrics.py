@@ -338,5 +338,5 @@ def memory(watch: Watch) -> Row:
         "peak_mib": own.peak,
         "end_mib": own.end,
         "samples_mib": own.samples,
-        "servers_end_mib": {name: watch.memory[name].end for name in ("postgres", "kafka")},
+        "servers_mib": watch.trees_mib,
     }

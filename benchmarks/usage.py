@@ -37,6 +37,19 @@ def cpu_seconds(pid: int) -> float:
     return root.own + root.ended_children + sum(c.own + c.ended_children for c in children if c is not None and c.parent == pid)
 
 
+def tree_mib(pid: int) -> float:
+    """MiB of the process and its children, what they share counted once (PSS); 0.0 where the kernel does not tell."""
+    found = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and (int(entry) == pid or ((stat := _stat(int(entry))) is not None and stat.parent == pid)):
+            try:
+                lines = Path(f"/proc/{entry}/smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue
+            found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return found / 1024
+
+
 def memory_mib(pid: int | str = "self") -> tuple[float, float]:
     """(resident now, the most it has been), in MiB."""
     found = {}
@@ -66,6 +79,8 @@ class Watch:
     cpu: dict[str, float] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     seconds: float = 0.0
+    trees_mib: dict[str, float] = field(default_factory=dict)
+    """At the end, of each process with its children."""
     _begun: dict[str, float] = field(default_factory=dict)
     _samples: dict[str, list[float]] = field(default_factory=dict)
 
@@ -84,6 +99,7 @@ class Watch:
             now, peak = memory_mib(pid)
             samples = [*self._samples[name], now]
             self.memory[name] = Memory(now, peak, [round(sample, 1) for sample in samples[:: -(-len(samples) // 40)]])
+        self.trees_mib = {name: round(tree_mib(pid), 1) for name, pid in self.processes.items()}
 
     async def _sample(self) -> None:
         while True:

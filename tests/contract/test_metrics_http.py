@@ -54,6 +54,7 @@ async def client(database: TestDatabase) -> AsyncIterator[httpx.AsyncClient]:
     async with await postgres.open_pool(dsn, application="test", size=2) as pool:
         raw = [RawRecord(n, case_events.encoded(event)) for n, event in enumerate(EVENTS)]
         await counting.count_batch(pool, no_parking, "t", 0, 0, raw)
+        await counting.fold_counters(pool)
     settings = Settings(postgres_dsn=SecretStr(dsn), reader_token=SecretStr("reader"), operator_token=SecretStr("operator"))
     app = build_api(settings, clock=lambda: datetime(2024, 10, 2, tzinfo=UTC))
     async with app.router.lifespan_context(app):

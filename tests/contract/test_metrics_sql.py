@@ -125,7 +125,15 @@ async def test_a_drift_is_found_where_it_is(pool: postgres.Pool, database: TestD
         answer = await checking.consistency(db, item=None, county=None)
     assert answer["checked"] == 1
     assert answer["drift"] == [
-        {"item": "disabled-service", "county": "130607", "day": date(2024, 9, 2), "measure": "handled", "recount": 1, "counter": 3}
+        {
+            "span": "day",
+            "item": "disabled-service",
+            "county": "130607",
+            "day": date(2024, 9, 2),
+            "measure": "handled",
+            "recount": 1,
+            "counter": 3,
+        }
     ]
 
 

@@ -5,7 +5,8 @@ Intake validated every event; a record that does not read here was written by so
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -27,7 +28,10 @@ _ITEMS: Final[Mapping[str | None, str | None]] = {None: None, **{code: code for 
 _case_no: Final = re.compile(IDENTIFIER).match
 _event_id: Final = re.compile(EVENT_ID).match
 _source: Final = re.compile(r"^[!-~]{1,256}$").match
-_date: Final = re.compile(r"^\d{4}-\d{2}-\d{2}$").match
+_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+_FIRST_DAY: Final = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH).days
+_LAST_DAY: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH).days
+_NUL: Final = b"\\u0000"
 
 
 class Unreadable(Exception):
@@ -75,7 +79,7 @@ def read_case(value: bytes | None) -> CaseRecord:
         operation = _OPERATIONS[data.get("operation", "upsert")]
         occurred_at = data.get("occurred_at")
         promised_on = data.get("promised_on")
-        if promised_on is not None and not _date(promised_on):
+        if promised_on is not None and not _is_day(promised_on):
             raise Unreadable("promised_on is no date", "/data/promised_on", content)
         services = data.get("services")
         event = CaseEvent(
@@ -109,11 +113,24 @@ def read_snapshot(value: bytes | None) -> Snapshot:
         content = orjson.loads(value or b"")
         if content["type"] != progress.TYPE:
             raise Unreadable("the type is not that of a snapshot", "/type", content)
-        return Snapshot.model_validate(content["data"])
+        snapshot = Snapshot.model_validate(content["data"])
+        if snapshot.version >= 2**63 or _NUL in orjson.dumps([snapshot.kind, snapshot.subject, snapshot.state]):
+            raise Unreadable("the version is too large, or a text holds NUL: PostgreSQL cannot keep it", "/data", content)
+        return snapshot
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"not a snapshot: {type(error).__name__}", "", content) from None
 
 
+@lru_cache(10_000)  # few days are named very often
+def _is_day(text: str) -> bool:
+    try:
+        return _date(text) is not None and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
 def _microseconds(text: str) -> int:
     since = datetime.fromisoformat(text) - _EPOCH
+    if not _FIRST_DAY <= since.days < _LAST_DAY:
+        raise ValueError("a year that no case has")  # its business day may be no date at all
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

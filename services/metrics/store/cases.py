@@ -64,10 +64,10 @@ on conflict (source_id, case_no) do update set
 _ADD_STEPS: Final = f"""
 with input as materialized (
     select * from unnest(
-        string_to_array($1, e'\x1f')::smallint[], string_to_array($2, e'\x1f'), string_to_array($3, e'\x1f')::int[],
-        string_to_array($4, e'\x1f')::bigint[], string_to_array($5, e'\x1f')::smallint[],
-        string_to_array($6, e'\x1f')::date[], string_to_array($7, e'\x1f'), string_to_array($8, e'\x1f'),
-        string_to_array($9, e'\x1f', ''), string_to_array($10, e'\x1f', '')::date[], string_to_array($11, e'\x1f')
+        string_to_array($1, chr(31))::smallint[], string_to_array($2, chr(31)), string_to_array($3, chr(31))::int[],
+        string_to_array($4, chr(31))::bigint[], string_to_array($5, chr(31))::smallint[],
+        string_to_array($6, chr(31))::date[], string_to_array($7, chr(31)), string_to_array($8, chr(31)),
+        string_to_array($9, chr(31), ''), string_to_array($10, chr(31), '')::date[], string_to_array($11, chr(31))
     ) with ordinality
     as i (source_id, case_no, data_version, latest_at, step, day, county, item, channel, promised_on, events, place)
 ),
@@ -115,7 +115,10 @@ from done as d join input as i using (source_id, case_no)
 
 _WRITE_DELTAS: Final = f"""
 insert into counter_deltas (item, county, day, {_MEASURE_COLUMNS})
-values ($1, $2, $3, {", ".join(f"${place}" for place in range(4, 4 + len(MEASURES)))})
+values (
+    string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31))::date[],
+    {", ".join(f"string_to_array(${place}, chr(31))::int[]" for place in range(4, 4 + len(MEASURES)))}
+)
 """
 
 
@@ -130,9 +133,14 @@ async def merge_cases(db: Connection, folded: Mapping[CaseKey, CaseState]) -> No
     if rest:
         await _merge_each(db, rest, folded, deltas)
     if rows := deltas.rows():
-        measures = [[row[3][place] for row in rows] for place in range(len(MEASURES))]
-        days = [_dates[row[2]] for row in rows]
-        await db.execute(_WRITE_DELTAS, [row[0] for row in rows], [row[1] for row in rows], days, *measures)
+        cell_items, cell_counties, days, moved = zip(*rows, strict=True)
+        await db.execute(
+            _WRITE_DELTAS,
+            _joined(cell_items),
+            _joined(cell_counties),
+            _joined([_days_as_text[day] for day in days]),
+            *(_joined(map(str, of_measure)) for of_measure in zip(*moved, strict=True)),
+        )
 
 
 async def _add_steps(db: Connection, folded: Mapping[CaseKey, CaseState], deltas: Deltas) -> list[CaseKey]:

@@ -53,13 +53,6 @@ select item, county, day, {_MEASURE_COLUMNS} from counters
 where (day between $1 and $5 or day between $6 and $2) and {_OF}
 union all
 select item, county, month, {_MEASURE_COLUMNS} from counters_by_month where month > $5 and month < $6 and {_OF}
-union all
-select * from (
-    select moved.* from counter_deltas as d,
-        unnest(d.item, d.county, d.day, {", ".join(f"d.{measure}" for measure in MEASURES)})
-        as moved (item, county, day, {_MEASURE_COLUMNS})
-) as waiting
-where day between $1 and $2 and {_OF}
 """
 
 
@@ -83,7 +76,11 @@ async def sums(
     db: Connection, *, group: str, item: str | None, since: date | None, as_of: date, county: str | None = None
 ) -> list[dict[str, Any]]:
     """Counters summed by ``group``: ``county``, ``item``, ``day`` or ``month`` (first of the month), over business days
-    from ``since`` (or the beginning) to ``as_of``, both inclusive. Groups without a counter have no row."""
+    from ``since`` (or the beginning) to ``as_of``, both inclusive. Groups without a counter have no row.
+
+    What was committed a moment ago shows when it is folded, within about half a second: to unpack what waits at each
+    question would cost readers most when they have least time, under load.
+    """
     key = {"county": "county", "item": "item", "day": "day", "month": "date_trunc('month', day)::date"}[group]
     begin, as_of = max(since or BEGINNING, BEGINNING), min(as_of, END)
     days_until, days_from = (as_of, as_of + timedelta(days=1)) if group == "day" else whole_months(begin, as_of)

@@ -61,6 +61,8 @@ class Readers:
     api: httpx.AsyncClient
     per_second: float = 20.0
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"ranking": [], "counts": []})
+    of_all_items: list[float] = field(default_factory=list)
+    """The dearest question's share of ``counts``: a table of every item, over all counties and days."""
     missed: dict[str, int] = field(default_factory=lambda: {"ranking": 0, "counts": 0})
     errors: list[BaseException] = field(default_factory=list)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,7 +90,10 @@ class Readers:
         """
         if self.errors:
             raise BenchError(f"{len(self.errors)} reads failed, the first with {self.errors[0]!r}")
-        return {kind: percentiles(seconds) | {"missed": self.missed[kind]} for kind, seconds in self.seconds.items()}
+        found = {kind: percentiles(seconds) | {"missed": self.missed[kind]} for kind, seconds in self.seconds.items()}
+        if self.of_all_items:
+            found["counts of all items"] = percentiles(self.of_all_items)
+        return found
 
     async def _pace(self, kind: str) -> None:
         draw = random.Random(kind)
@@ -111,7 +116,10 @@ class Readers:
         except (BenchError, httpx.HTTPError) as error:
             self.errors.append(error)
         else:
-            self.seconds[kind].append(time.perf_counter() - due)
+            took = time.perf_counter() - due
+            self.seconds[kind].append(took)
+            if "item" not in parameters:
+                self.of_all_items.append(took)
         finally:
             turns.release()
         if self.errors or min(map(len, self.seconds.values())) >= FEWEST:

@@ -44,7 +44,9 @@ def notes(row: Report) -> list[str]:
     """What a row says beyond the table: latencies, freshness, memory over time, what was checked."""
     lines = []
     for route, found in row.get("reads", {}).items():
-        lines.append(f"/v1/{route}: p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, of {found['n']}, missed {found['missed']}")
+        lines.append(
+            f"/v1/{route}: p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, of {found['n']}, missed {found.get('missed', '–')}"
+        )
     if found := row.get("freshness"):
         lines.append(f"accepted to visible: p50 {found['p50_ms']} ms, p99 {found['p99_ms']} ms, of {found['n']} probes")
     if samples := row.get("samples_mib"):

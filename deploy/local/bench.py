@@ -30,7 +30,7 @@ def bench() -> None:
 
 @app.command(epilog="Example: ./onething bench metrics --stored 1000000 --only worker --json grown.json")
 def metrics(
-    events: Annotated[int, typer.Option(min=1, help="Events, about 750 bytes each with key and headers.")] = 600_000,
+    events: Annotated[int, typer.Option(min=1, help="Events, about 700 bytes each on the log.")] = 600_000,
     cases: Annotated[int | None, typer.Option(min=1, help="Cases they belong to; a third of the events without it.")] = None,
     stored: Annotated[int, typer.Option(min=0, help="Older cases stored before, e.g. 100000, 1000000, 5000000.")] = 0,
     counters: Annotated[
@@ -41,7 +41,7 @@ def metrics(
     ] = None,
     seed: Annotated[int, typer.Option(help="Another workload of the same kind.")] = 1,
     file: Annotated[Path | None, typer.Option("--json", help="Where the figures go, with the machine and the command.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small and under a minute: shows that all of it runs, no more.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small, about a minute: shows that all of it runs, no more.")] = False,
 ) -> None:
     """Counting: bare read and writes, a naive handler, this worker; reads and freshness meanwhile. Fails on a wrong count."""
     # Only here: the other commands need none of it.

@@ -7,9 +7,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.clients import percentiles
-from benchmarks.metrics import row
 from benchmarks.prefill import shape
 from benchmarks.report import ratios, table
+from benchmarks.rows import row
 from benchmarks.stage import BenchError
 from deploy.local.__main__ import app
 

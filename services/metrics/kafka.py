@@ -8,7 +8,7 @@ from faststream.kafka import KafkaBroker
 from prometheus_client import Counter
 
 from services.metrics.handlers import counting
-from services.metrics.handlers.counting import RawRecord, Unusable
+from services.metrics.handlers.counting import Raw, Unusable
 from services.metrics.store import offsets
 from shared.clock import now
 from shared.events.case import CaseStep
@@ -24,7 +24,7 @@ FENCED = Counter(
 )
 
 
-Take = Callable[[Pool, counting.Park, str, int, int, Sequence[RawRecord]], Awaitable[int]]
+Take = Callable[[Pool, counting.Park, str, int, int, Sequence[Raw]], Awaitable[int]]
 """A use case that takes a partition's records: pool, park, topic, partition, expected offset, records."""
 
 
@@ -49,9 +49,8 @@ class StoredOffset:
             await park_records(self._publisher, self._topics, partition.topic, partition.partition, unusable)
             PARKED.labels(partition.topic).inc(len(unusable))
 
-        raw = [RawRecord(record.offset, record.value) for record in records]
         try:
-            wanted = await self._take(self._pool, park, partition.topic, partition.partition, expected, raw)
+            wanted = await self._take(self._pool, park, partition.topic, partition.partition, expected, records)
         except counting.BrokenBatch as error:
             raise Halt(str(error)) from error
         except offsets.Fenced:

@@ -5,7 +5,9 @@ partitions, and goes on after a handler's exception (``docs/decisions/0003-own-t
 """
 
 import asyncio
+import itertools
 from collections.abc import Collection, Coroutine, Sequence
+from operator import attrgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -166,12 +168,11 @@ class PartitionConsumer(ConsumerRebalanceListener):
         if self.halted is not None:
             await asyncio.sleep(1)
             return
-        arrived: dict[TopicPartition, list[Record]] = {}
-        for record in batch:
-            arrived.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
-        for partition, records in arrived.items():
+        # A fetched batch holds each partition's records side by side.
+        for number, of_partition in itertools.groupby(batch, key=attrgetter("partition")):
+            partition = TopicPartition(self.topic, number)
             if partition in self._positions:
-                self._enqueue(partition, records)
+                self._enqueue(partition, list(of_partition))
             else:
                 # First records since the partition came to us, or since a failure. They may have been fetched from
                 # another position than ours, so they are let go and fetched again.

@@ -231,8 +231,8 @@ async def test_steps_in_time_go_the_quick_way(pool: postgres.Pool) -> None:
     for step, at in steps.items():
         record = read_case(case_events.encoded(story("c1", step=step, occurred_at=at, recorded_at=at)))
         async with pool.acquire() as db:
-            left = await cases._add_steps(db, {(1, "c1"): CaseState(1, (record.event,))}, Deltas())
+            left = await cases._add_steps(db, 1, {"c1": CaseState(1, (record.event,))}, Deltas())
         assert left == []
     late = read_case(case_events.encoded(story("c1", step="returned", recorded_at="2024-09-01T00:00:00Z")))
     async with pool.acquire() as db:
-        assert await cases._add_steps(db, {(1, "c1"): CaseState(1, (late.event,))}, Deltas()) == [(1, "c1")]
+        assert await cases._add_steps(db, 1, {"c1": CaseState(1, (late.event,))}, Deltas()) == ["c1"]

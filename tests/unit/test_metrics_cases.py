@@ -29,7 +29,8 @@ def state_after(batches: list[list[dict[str, Any]]]) -> dict[tuple[str, str], Ca
     """The states that the worker would hold after these batches."""
     states: dict[tuple[str, str], CaseState] = {}
     for batch in batches:
-        for key, folded in fold([read_case(case_events.encoded(e)) for e in batch]).items():
+        folds = fold([read_case(case_events.encoded(e)) for e in batch])
+        for key, folded in {(source, no): state for source, states in folds.items() for no, state in states.items()}.items():
             states[key] = merge(states.get(key, EMPTY), folded.version, folded.events)
     return states
 

@@ -1,21 +1,30 @@
 """Counting: a partition's records into cases, counters and snapshots, with their offset in one transaction."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from services.metrics.domain.cases import CaseState, merge
+from services.metrics.domain.cases import CaseState, Deltas, merge
 from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read_snapshot
 from services.metrics.store import cases, counters, offsets, snapshots
 from shared.events.progress import Snapshot
-from shared.postgres import Connection, Pool
+from shared.postgres import Pool
 
 MOST_UNREADABLE: Final = 0.5
 FEWEST_TO_JUDGE: Final = 20
 """A batch of at least so many records with over this share unreadable is a fault of ours or the sender's, not poison."""
 
 
+class Raw(Protocol):
+    """A record as it came: where, and its bytes. Kafka's client has such; so is :class:`RawRecord`."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
 class RawRecord(NamedTuple):
-    """A record as it came: where, and its bytes."""
+    """A record without what the counting does not need."""
 
     offset: int
     value: bytes | None
@@ -37,15 +46,15 @@ class BrokenBatch(Exception):
     """Most of a batch is unreadable: parking it all would hide a fault. Nothing was taken."""
 
 
-def read_all(records: Sequence[RawRecord]) -> tuple[list[CaseRecord], list[Unusable]]:
+def read_all(records: Sequence[Raw]) -> tuple[list[CaseRecord], list[Unusable]]:
     """The case events among ``records``, and what could not be read."""
     read: list[CaseRecord] = []
     unusable: list[Unusable] = []
-    for offset, value in records:
+    for record in records:
         try:
-            read.append(read_case(value))
+            read.append(read_case(record.value))
         except Unreadable as error:
-            unusable.append(Unusable(offset, value or b"", error))
+            unusable.append(Unusable(record.offset, record.value or b"", error))
     refuse_broken_batch(len(records), len(unusable))
     return read, unusable
 
@@ -56,17 +65,19 @@ def refuse_broken_batch(records: int, unusable: int) -> None:
         raise BrokenBatch(f"{unusable} of {records} records are unreadable: find out what writes them before going on")
 
 
-def fold(records: Sequence[CaseRecord]) -> dict[tuple[str, str], CaseState]:
-    """The batch's own merge: one state a (source, case number)."""
-    folded: dict[tuple[str, str], CaseState] = {}
+def fold(records: Sequence[CaseRecord]) -> dict[str, dict[str, CaseState]]:
+    """The batch's own merge: one state a case number, by source."""
+    folded: dict[str, dict[str, CaseState]] = {}
     for source, case_no, version, event in records:
-        key = (source, case_no)
-        known = folded.get(key)
-        folded[key] = CaseState(version, (event,)) if known is None else merge(known, version, (event,))
+        of_source = folded.get(source)
+        if of_source is None:
+            of_source = folded[source] = {}
+        known = of_source.get(case_no)
+        of_source[case_no] = CaseState(version, (event,)) if known is None else merge(known, version, (event,))
     return folded
 
 
-async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[RawRecord]) -> int:
+async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[Raw]) -> int:
     """Counts one partition's records in one transaction with the offset; returns the next offset wanted.
 
     Raises:
@@ -76,20 +87,20 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
     read, unusable = read_all(records)
     if unusable:
         await park(unusable)
-    by_name = fold(read)
+    folded = fold(read)
     wanted = records[-1].offset + 1
     async with pool.acquire() as db, db.transaction():
         await offsets.advance(db, topic, partition, expected, wanted)
-        ids = await _source_ids(db, {source for source, _ in by_name})
-        await cases.merge_cases(db, {(ids[source], case_no): state for (source, case_no), state in by_name.items()})
+        if folded:
+            ids = await cases.source_ids(db, folded.keys())
+            deltas = Deltas()
+            for source in sorted(folded):
+                await cases.merge_cases(db, ids[source], folded[source], deltas)
+            await cases.record_deltas(db, deltas)
     return wanted
 
 
-async def _source_ids(db: Connection, sources: set[str]) -> dict[str, int]:
-    return await cases.source_ids(db, sources) if sources else {}
-
-
-async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[RawRecord]) -> int:
+async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[Raw]) -> int:
     """Keeps the newest snapshot of each subject in one transaction with the offset; returns the next offset wanted.
 
     A record without a value is compaction's mark of a removed key: snapshots say themselves when they are deleted, so
@@ -100,7 +111,8 @@ async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, exp
     """
     newest: dict[tuple[str, str], Snapshot] = {}
     unusable: list[Unusable] = []
-    for offset, value in records:
+    for record in records:
+        offset, value = record.offset, record.value
         if value is None:
             continue
         try:

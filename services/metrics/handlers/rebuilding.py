@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from services.metrics.handlers import counting
-from services.metrics.handlers.counting import Park, RawRecord, Unusable
+from services.metrics.handlers.counting import Park, Raw, RawRecord, Unusable
 from services.metrics.store import offsets
 from services.metrics.store import rebuild as store
 from shared.kafka import LogReader, Record
@@ -29,7 +29,7 @@ WRITERS_WAIT_SECONDS: Final = 3.0
 IDLE_READS: Final = 3
 """So many readings in a row without a record mean that there is none to be had now."""
 
-Take = Callable[[Pool, Park, str, int, int, Sequence[RawRecord]], Awaitable[int]]
+Take = Callable[[Pool, Park, str, int, int, Sequence[Raw]], Awaitable[int]]
 """A use case that takes a partition's records: pool, park, topic, partition, expected offset, records."""
 
 ParkAt = Callable[[str, int, Sequence[Unusable]], Awaitable[None]]

@@ -11,9 +11,6 @@ from shared.postgres import Connection
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MEASURE_COLUMNS: Final = ", ".join(MEASURES)
 
-CaseKey = tuple[int, str]
-"""(id of the source, case number)"""
-
 
 async def source_ids(db: Connection, sources: Collection[str]) -> dict[str, int]:
     """Short ids of ``sources``; new ones get one."""
@@ -37,8 +34,8 @@ async def source_ids(db: Connection, sources: Collection[str]) -> dict[str, int]
 
 _READ_CASES: Final = """
 select k.place, c.data_version, c.events
-from unnest($1::smallint[], $2::text[]) with ordinality as k (source_id, case_no, place)
-join cases as c on c.source_id = k.source_id and c.case_no = k.case_no
+from unnest($2::text[]) with ordinality as k (case_no, place)
+join cases as c on c.source_id = $1 and c.case_no = k.case_no
 """
 
 _CASE_VALUES: Final = (
@@ -49,8 +46,8 @@ _CASE_COLUMNS: Final = f"source_id, case_no, {', '.join(_CASE_VALUES)}"
 
 _WRITE_CASES: Final = f"""
 insert into cases ({_CASE_COLUMNS})
-select * from unnest(
-    $1::smallint[], $2::text[], $3::int[], $4::boolean[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::date[],
+select $1::smallint, * from unnest(
+    $2::text[], $3::int[], $4::boolean[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::date[],
     $10::date[], $11::date[], $12::date[], $13::date[], $14::date[], $15::date[], $16::date[], $17::date[], $18::date[],
     $19::text[]
 )
@@ -64,16 +61,16 @@ on conflict (source_id, case_no) do update set
 _ADD_STEPS: Final = f"""
 with input as materialized (
     select * from unnest(
-        string_to_array($1, chr(31))::smallint[], string_to_array($2, chr(31)), string_to_array($3, chr(31))::int[],
+        string_to_array($2, chr(31)), string_to_array($3, chr(31))::int[],
         string_to_array($4, chr(31))::bigint[], string_to_array($5, chr(31))::smallint[],
         string_to_array($6, chr(31))::date[], string_to_array($7, chr(31)), string_to_array($8, chr(31)),
         string_to_array($9, chr(31), ''), string_to_array($10, chr(31), '')::date[], string_to_array($11, chr(31))
     ) with ordinality
-    as i (source_id, case_no, data_version, latest_at, step, day, county, item, channel, promised_on, events, place)
+    as i (case_no, data_version, latest_at, step, day, county, item, channel, promised_on, events, place)
 ),
 done as (
     insert into cases as c ({_CASE_COLUMNS})
-    select source_id, case_no, data_version, false, latest_at, county, item, channel, promised_on, day,
+    select $1::smallint, case_no, data_version, false, latest_at, county, item, channel, promised_on, day,
         case step when 1 then day end, case step when 2 then day end, case step when 3 then day end,
         case when step = 3 and day <= promised_on then day end,
         case step when 5 then day end, case step when 6 then day end, case step when 7 then day end,
@@ -107,10 +104,10 @@ done as (
         and (excluded.not_accepted_on is null or c.not_accepted_on is null)
         and (excluded.returned_on is null or c.returned_on is null)
         and (excluded.withdrawn_on is null or c.withdrawn_on is null)
-    returning source_id, case_no, xmax = 0 as fresh, completed_on_time_on is not null as on_time
+    returning case_no, xmax = 0 as fresh, completed_on_time_on is not null as on_time
 )
 select coalesce(array_agg(i.place - 1), '{{}}') as places, array_agg(d.fresh) as fresh, array_agg(d.on_time) as on_time
-from done as d join input as i using (source_id, case_no)
+from done as d join input as i using (case_no)
 """
 
 _WRITE_DELTAS: Final = f"""
@@ -122,47 +119,49 @@ values (
 """
 
 
-async def merge_cases(db: Connection, folded: Mapping[CaseKey, CaseState]) -> None:
-    """Merges one batch into the cases and records what the counters move by.
+async def merge_cases(db: Connection, source_id: int, folded: Mapping[str, CaseState], deltas: Deltas) -> None:
+    """Merges one batch's cases of a source, by case number, into the rows; adds to ``deltas`` what the counters move by.
 
-    ``folded`` holds, for each case of the batch, the merge of the batch's own events. At most four statements, whatever
-    the batch's size. The caller holds the partition's lock (:func:`advance`), so nobody else writes these cases.
+    ``folded`` holds, for each case, the merge of the batch's own events. At most three statements, whatever the batch's
+    size. The caller holds the partition's lock (:func:`shared.offsets.advance`), so nobody else writes these cases.
     """
-    deltas = Deltas()
-    rest = await _add_steps(db, folded, deltas)
+    rest = await _add_steps(db, source_id, folded, deltas)
     if rest:
-        await _merge_each(db, rest, folded, deltas)
+        await _merge_each(db, source_id, rest, folded, deltas)
+
+
+async def record_deltas(db: Connection, deltas: Deltas) -> None:
+    """Appends what a batch moves, for the folding to add to the counters."""
     if rows := deltas.rows():
-        cell_items, cell_counties, days, moved = zip(*rows, strict=True)
+        items, counties, days, moved = zip(*rows, strict=True)
         await db.execute(
             _WRITE_DELTAS,
-            _joined(cell_items),
-            _joined(cell_counties),
+            _joined(items),
+            _joined(counties),
             _joined([_days_as_text[day] for day in days]),
             *(_joined(map(str, of_measure)) for of_measure in zip(*moved, strict=True)),
         )
 
 
-async def _add_steps(db: Connection, folded: Mapping[CaseKey, CaseState], deltas: Deltas) -> list[CaseKey]:
+async def _add_steps(db: Connection, source_id: int, folded: Mapping[str, CaseState], deltas: Deltas) -> list[str]:
     """Adds the common events the quick way (``domain/quick.py``); returns the cases that it could not do, in key order."""
-    keys: list[CaseKey] = []
+    case_nos: list[str] = []
     steps: list[QuickStep] = []
-    rest: list[CaseKey] = []
+    rest: list[str] = []
     # In key order: neighbours in the index are touched together.
-    for key in sorted(folded):
-        step = quick_step(folded[key])
+    for case_no in sorted(folded):
+        step = quick_step(folded[case_no])
         if step is None:
-            rest.append(key)
+            rest.append(case_no)
         else:
-            keys.append(key)
+            case_nos.append(case_no)
             steps.append(step)
-    if not keys:
+    if not steps:
         return rest
-    sources, case_nos = zip(*keys, strict=True)
     versions, recorded, places, days, *texts = zip(*steps, strict=True)
     done = await db.fetchrow(
         _ADD_STEPS,
-        _joined(map(str, sources)),
+        source_id,
         _joined(case_nos),
         _joined(map(str, versions)),
         _joined(map(str, recorded)),
@@ -170,23 +169,25 @@ async def _add_steps(db: Connection, folded: Mapping[CaseKey, CaseState], deltas
         _joined([_days_as_text[day] for day in days]),
         *(_joined([text or "" for text in column]) for column in texts),
     )
-    taken = [False] * len(keys)
+    taken = [False] * len(steps)
     for place, fresh, on_time in zip(done["places"], done["fresh"] or (), done["on_time"] or (), strict=True):
         taken[place] = True
         moved_by(steps[place], fresh=fresh, on_time=on_time, deltas=deltas)
-    if len(done["places"]) < len(keys):
-        rest = sorted([*rest, *(key for key, was_taken in zip(keys, taken, strict=True) if not was_taken)])
+    if len(done["places"]) < len(steps):
+        rest = sorted([*rest, *(case_no for case_no, was_taken in zip(case_nos, taken, strict=True) if not was_taken)])
     return rest
 
 
-async def _merge_each(db: Connection, keys: Sequence[CaseKey], folded: Mapping[CaseKey, CaseState], deltas: Deltas) -> None:
+async def _merge_each(
+    db: Connection, source_id: int, case_nos: Sequence[str], folded: Mapping[str, CaseState], deltas: Deltas
+) -> None:
     """Reads these cases, merges them by the rules of ``domain/cases.py``, and writes those that changed."""
-    known: list[CaseState | None] = [None] * len(keys)
-    for place, version, events in await db.fetch(_READ_CASES, [key[0] for key in keys], [key[1] for key in keys]):
+    known: list[CaseState | None] = [None] * len(case_nos)
+    for place, version, events in await db.fetch(_READ_CASES, source_id, case_nos):
         known[place - 1] = CaseState(version, load_events(events))
-    changed: list[tuple[CaseKey, CaseState, CaseView]] = []
-    for key, old in zip(keys, known, strict=True):
-        new = folded[key]
+    changed: list[tuple[str, CaseState, CaseView]] = []
+    for case_no, old in zip(case_nos, known, strict=True):
+        new = folded[case_no]
         if old is None:
             old_contribution: Contribution | None = None
         else:
@@ -196,18 +197,17 @@ async def _merge_each(db: Connection, keys: Sequence[CaseKey], folded: Mapping[C
             old_contribution = view(old).contribution
         shown = view(new)
         deltas.move(old_contribution, shown.contribution)
-        changed.append((key, new, shown))
+        changed.append((case_no, new, shown))
     if changed:
-        await db.execute(_WRITE_CASES, *_case_columns(changed))
+        await db.execute(_WRITE_CASES, source_id, *_case_columns(changed))
 
 
-def _case_columns(changed: Sequence[tuple[CaseKey, CaseState, CaseView]]) -> list[list[Any]]:
+def _case_columns(changed: Sequence[tuple[str, CaseState, CaseView]]) -> list[list[Any]]:
     """The rows turned into the arrays of ``_WRITE_CASES``."""
     nothing = (None,) * len(MEASURES)
     days = [shown.contribution.days if shown.contribution else nothing for _, _, shown in changed]
     return [
-        [key[0] for key, _, _ in changed],
-        [key[1] for key, _, _ in changed],
+        [case_no for case_no, _, _ in changed],
         [state.version for _, state, _ in changed],
         [shown.deleted for _, _, shown in changed],
         [state.events[-1].recorded_at for _, state, _ in changed],

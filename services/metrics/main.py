@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> int:
     if process == "worker":
         # A batch makes tens of thousands of small tuples that live for a moment and never form cycles; at the usual
         # threshold the collector looks at them again and again, for a third of the worker's time.
-        gc.set_threshold(200_000, 50, 50)
+        gc.set_threshold(100_000, 10, 5)
     app = build_api(settings) if process == "api" else build_worker(settings)
     web.serve(app, host=settings.host, port=settings.port)
     return 0

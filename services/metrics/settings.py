@@ -20,6 +20,6 @@ class Settings(BaseSettings):
     reader_token: SecretStr = SecretStr("")
     operator_token: SecretStr = SecretStr("")
     pool_size: int = 8
-    batch_records: int = 20_000
+    batch_records: int = 8_000
     consistency_seconds: float = Field(900, ge=0)
     """How often the worker recounts the cases against the counters; 0 turns it off."""

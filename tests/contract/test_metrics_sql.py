@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.metrics.domain.cases import EMPTY, MEASURES, CaseState, Deltas, load_events, merge, registers, view
 from services.metrics.domain.wire import read_case
-from services.metrics.handlers import checking, counting, figures
+from services.metrics.handlers import checking, counting
 from services.metrics.handlers.counting import RawRecord, Unusable
 from services.metrics.store import cases, offsets
 from shared import postgres

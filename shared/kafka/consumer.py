@@ -28,6 +28,9 @@ DRAIN_SECONDS: Final = 4.0
 """How long a revoked partition's transaction may finish; below the session time-out, or the group stalls."""
 
 COMMIT_EVERY_SECONDS: Final = 1.0
+AUDIT_SECONDS: Final = 5.0
+"""How often the positions of quiet partitions are compared with what the handler stored."""
+
 GATHER_SECONDS: Final = 0.05
 """What a quiet stream waits for more: a transaction costs the same for one record as for fifty."""
 
@@ -114,8 +117,10 @@ class PartitionConsumer(ConsumerRebalanceListener):
         self._failures: dict[TopicPartition, int] = {}
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._held = 0
+        self._has_store = False
         self._progress = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._audit: asyncio.Task[None] | None = None
         self._commit_due = False
         self._subscriber = broker.subscriber(
             topic,
@@ -161,6 +166,8 @@ class PartitionConsumer(ConsumerRebalanceListener):
         for partition in assigned:
             self._positions.pop(partition, None)
             self._spawn(self._return(partition, 0.0))
+        if self._audit is None:
+            self._audit = asyncio.create_task(self._audit_for_ever())
 
     async def _consume(self, batch: Any) -> None:
         """Hands a fetched batch to the lanes; returns when there is room for the next one.
@@ -287,6 +294,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
             Halt: the log does not have it, or is another log.
         """
         position = await self._handler.position(partition, await topic_id(self._consumer, self.topic))
+        self._has_store = position is not None
         begins = (await self._consumer.beginning_offsets([partition]))[partition]
         if position is None:
             committed = await self._consumer.committed(partition)
@@ -303,6 +311,32 @@ class PartitionConsumer(ConsumerRebalanceListener):
                 " or rebuild from the log that is there"
             )
         return position
+
+    async def _audit_for_ever(self) -> None:
+        """Compares the positions of quiet partitions with those that are stored.
+
+        A database that crashed or was put back may have taken commits back that were confirmed to us. A busy partition
+        notices at its next batch; a quiet one would wait for its next event.
+        """
+        while True:
+            await asyncio.sleep(AUDIT_SECONDS)
+            for partition, believed in list(self._positions.items()):
+                try:
+                    stored = await self._checked_position(partition)
+                except Halt as halt:
+                    self._halt(partition, halt)
+                    return
+                except Exception as error:
+                    log.info("audit_failed", topic=self.topic, error=type(error).__name__)
+                    break
+                lane = self._lanes.get(partition)
+                quiet = lane is None or (lane.task is None and not lane.waiting)
+                if quiet and stored != believed and self._positions.get(partition) == believed and self._has_store:
+                    log.warning(
+                        "commits_taken_back", topic=self.topic, partition=partition.partition, believed=believed, stored=stored
+                    )
+                    del self._positions[partition]
+                    await self._return(partition, 0.0)
 
     async def _commit_late(self) -> None:
         await asyncio.sleep(COMMIT_EVERY_SECONDS)
@@ -323,7 +357,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
 
     async def stop(self) -> None:
         """Lets transactions under way end, and commits a last time; call before the broker stops."""
-        for task in self._tasks:
+        for task in (*self._tasks, *([self._audit] if self._audit else [])):
             task.cancel()
         for lane in self._lanes.values():
             self._held -= len(lane.waiting)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+import orjson
+from fastapi import Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from shared import counties, items
@@ -89,6 +90,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "A parameter is wrong; `errors` points at it.",
     }.items()
 }
+
+
+def answer(content: Any) -> Response:
+    """``content`` as JSON. The framework would walk through every value in Python first, which costs more than the question."""
+    return Response(orjson.dumps(content), media_type="application/json")
 
 
 def wrong(parameter: str, message: str, where: str = "query") -> ProblemError:

@@ -4,9 +4,8 @@ from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any, Literal
 
-import orjson
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from services.metrics.domain import figures
 from services.metrics.domain.cases import MEASURES
@@ -20,6 +19,7 @@ from services.metrics.http.access import (
     ItemCode,
     Since,
     Today,
+    answer,
     check_range,
     known_item,
     reader,
@@ -37,21 +37,21 @@ Low = Annotated[int, Query(ge=0, le=1_000_000, description="What counts as low."
 router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBLEMS, tags=["figures"])
 
 
-@router.get("/counts")
+@router.get("/counts", response_class=JSONResponse)
 async def counts(
     db: Db, today: Today, item: ItemCode = None, as_of: AsOf = None, since: Since = None, group_by: Group = "county"
-) -> dict[str, Any]:
+) -> Response:
     """Every measure by county (every unit of the roster has a row), day, month or item. Without `item`: all items."""
     until = as_of or today
     check_range(since, until)
     code = known_item(item).code if item else None
     try:
-        return await answers.counts(db, item=code, since=since, as_of=until, group_by=group_by)
+        return answer(await answers.counts(db, item=code, since=since, as_of=until, group_by=group_by))
     except figures.TooManyDays as error:
         raise wrong("from", str(error)) from None
 
 
-@router.get("/ranking")
+@router.get("/ranking", response_class=JSONResponse)
 async def ranking(
     db: Db,
     today: Today,
@@ -62,22 +62,22 @@ async def ranking(
     top: Annotated[int | None, Query(ge=1, le=1000, description="Only ranks up to this; all without it.")] = None,
     low: Low = 10,
     low_op: LowOp = "lt",
-) -> dict[str, Any]:
+) -> Response:
     """Units by one measure, with their share of the city, and the units that stand low or at zero."""
     until = as_of or today
     check_range(since, until)
     ranked = await answers.ranking(db, item=known_item(item), measure=measure, as_of=until, since=since, low=low, low_op=low_op)
     rows = [asdict(row) for row in figures.top(ranked, top)]
-    return {
+    return answer({
         "item": item, "measure": measure, "from": since, "as_of": until,
         "total": ranked.total, "rows": rows, "low": ranked.low, "zero": ranked.zero,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
-@router.get("/co-location")
-async def co_location(db: Db, today: Today, as_of: AsOf = None) -> dict[str, Any]:
+@router.get("/co-location", response_class=JSONResponse)
+async def co_location(db: Db, today: Today, as_of: AsOf = None) -> Response:
     """Which companies really handle their business in each county's hall."""
-    return await answers.co_location(db, as_of or today)
+    return answer(await answers.co_location(db, as_of or today))
 
 
 @router.get("/notices/{month}", response_class=Response)
@@ -95,7 +95,7 @@ async def notice(
     content = await answers.notice(db, month=month, item=known_item(item), low=low, low_op=low_op)
     if format == "md":
         return PlainTextResponse(markdown(content), media_type="text/markdown; charset=utf-8")
-    return Response(orjson.dumps(content), media_type="application/json")
+    return answer(content)
 
 
 def _check_month(month: str, today: date) -> None:

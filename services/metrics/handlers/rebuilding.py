@@ -13,7 +13,7 @@ import structlog
 
 from services.metrics.handlers import counting
 from services.metrics.handlers.counting import Park, Raw, RawRecord, Unusable
-from services.metrics.store import offsets
+from services.metrics.store import counters, offsets
 from services.metrics.store import rebuild as store
 from shared.kafka import LogReader, Record
 from shared.kafka.log import Place
@@ -110,6 +110,9 @@ class Rebuild:
             deadline = time.monotonic() + WRITERS_WAIT_SECONDS
             if not await self._catch_up(self._live, deadline):
                 raise store.Busy("the workers were ahead")
+            # Readers see what is folded: no figure may fall when they come to the fresh tables.
+            async with self._edges.fresh.acquire() as fresh:
+                await counters.fold_all(fresh)
             await self._park()
             await store.swap(admin)
 

@@ -46,6 +46,12 @@ async def fold_deltas(db: Connection, most: int = 500) -> int:
     return int(await db.fetchval(_FOLD_DELTAS, most))
 
 
+async def fold_all(db: Connection) -> None:
+    """Folds all deltas of tables that nobody else folds: a rebuild's own, before they become the live ones."""
+    while await db.fetchval(_FOLD_DELTAS, 500):
+        pass
+
+
 _OF: Final = "($3::text is null or item = $3) and ($4::text is null or county = $4)"
 
 _SPAN: Final = f"""

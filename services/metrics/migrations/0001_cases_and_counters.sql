@@ -78,7 +78,7 @@ create table counter_deltas (
     online int[] not null
 );
 
--- Counters as they are now, folded or not: what every reader and every check uses.
+-- Counters as they are now, folded or not: what every check compares with. Readers ask the folded `counters` alone.
 create view counted as
 select item, county, day, handled, applied, accepted, completed, completed_on_time, not_accepted, returned, withdrawn, online
 from counters

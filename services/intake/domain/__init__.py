@@ -1,0 +1,5 @@
+"""Rules of the intake: the judgement of an event, and the dialects that are read as events. No I/O."""
+
+from services.intake.domain.judging import DROPPED_FIELDS, SHOWN_FIELDS, Sender, judge, mostly_unusable, sender_of
+
+__all__ = ["DROPPED_FIELDS", "SHOWN_FIELDS", "Sender", "judge", "mostly_unusable", "sender_of"]

@@ -11,7 +11,8 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
-from services.intake import http, kafka
+from services.intake import kafka
+from services.intake.http import push
 from services.intake.settings import SendersFileError, Settings, read_senders
 from shared import problems, telemetry, web
 from shared.clock import Clock, now
@@ -36,7 +37,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething intake", version="1", lifespan=lifespan)
     problems.install(app)
-    app.include_router(http.routes(senders, lambda: publisher, Topics(settings.topic_prefix), clock))
+    app.include_router(push.routes(senders, lambda: publisher, Topics(settings.topic_prefix), clock))
     web.add_health(app, {"kafka": lambda: _reachable(publisher, settings)})
 
     @app.get("/asyncapi.json", tags=["contracts"])

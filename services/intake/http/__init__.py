@@ -1,0 +1,1 @@
+"""Intake's edge over HTTP: pushing, and what became of what was pushed."""

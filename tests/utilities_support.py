@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from services.utilities import handlers
+from services.utilities.handlers import registry as registries
 from services.utilities.settings import Settings
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Record
@@ -54,10 +54,10 @@ async def pool_of(dsn: str) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def import_registry(dsn: str, text: str = REGISTRY) -> handlers.Import:
+async def import_registry(dsn: str, text: str = REGISTRY) -> registries.Import:
     """Makes the registry what ``text`` says."""
     async with pool_of(dsn) as pool:
-        return await handlers.import_registry(pool, text, datetime.now(UTC))
+        return await registries.import_registry(pool, text, datetime.now(UTC))
 
 
 def signed(secret: str, body: bytes, media_type: str, *, age: int = 0, message_id: str = "m-1") -> dict[str, str]:

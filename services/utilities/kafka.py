@@ -10,10 +10,11 @@ from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
 from prometheus_client import Counter
 
-from services.utilities import handlers, store
 from services.utilities.domain.judging import SHOWN_FIELDS, parse, read
 from services.utilities.domain.snapshots import encode_snapshot
-from services.utilities.handlers import Batch
+from services.utilities.handlers import taking
+from services.utilities.handlers.taking import Batch
+from services.utilities.store import subjects as store
 from shared import offsets
 from shared.clock import Clock, now
 from shared.kafka import Halt, KafkaUnavailable, Message, PartitionConsumer, Publisher, Record, Topics
@@ -72,7 +73,7 @@ class UtilityEvents:
             raise Halt(f"{len(unusable)} of {len(records)} records are unusable: find out who wrote them, then start again")
         await self._publisher.publish(unusable)
         try:
-            changed = await handlers.take(self._pool, batch, self._clock())
+            changed = await taking.take(self._pool, batch, self._clock())
         except offsets.Fenced:
             FENCED.inc()
             raise

@@ -16,9 +16,13 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
-from services.utilities import handlers, http, kafka, store
+from services.utilities import kafka
 from services.utilities.domain.registry import RegistryErrors
+from services.utilities.handlers import registry as registries
+from services.utilities.handlers import taking
+from services.utilities.http import push
 from services.utilities.settings import Settings, read_companies
+from services.utilities.store import subjects as store
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
@@ -52,17 +56,17 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     companies = read_companies(settings.companies_file) if settings.companies_file is not None else {}
     publisher = Publisher(settings.kafka, client_id="utilities-api")
     pool: postgres.Pool | None = None
-    registry: handlers.CurrentRegistry | None = None
+    registry: registries.CurrentRegistry | None = None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal pool, registry
         dsn = settings.postgres_dsn.get_secret_value()
         async with await postgres.open_pool(dsn, application="utilities-api", size=settings.pool_size) as pool, publisher:
-            registry = handlers.CurrentRegistry(pool)
+            registry = registries.CurrentRegistry(pool)
             yield
 
-    def current_registry() -> handlers.CurrentRegistry:
+    def current_registry() -> registries.CurrentRegistry:
         assert registry is not None, "requests come within the lifespan"
         return registry
 
@@ -74,7 +78,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething utilities", version="1", lifespan=lifespan)
     problems.install(app)
-    app.include_router(http.routes(companies, lambda: publisher, current_registry, Topics(settings.topic_prefix), clock))
+    app.include_router(push.routes(companies, lambda: publisher, current_registry, Topics(settings.topic_prefix), clock))
     web.add_health(app, {"postgres": database, "kafka": reachable})
 
     @app.get("/asyncapi.json", tags=["contracts"])
@@ -157,20 +161,20 @@ async def migrate(settings: Settings) -> list[str]:
     )
 
 
-async def import_registry(settings: Settings, text: str) -> handlers.Import:
+async def import_registry(settings: Settings, text: str) -> registries.Import:
     """Makes the registry what the CSV ``text`` says.
 
     Raises:
         RegistryErrors: lines are wrong.
     """
     async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-import", size=1) as pool:
-        return await handlers.import_registry(pool, text, now())
+        return await registries.import_registry(pool, text, now())
 
 
 async def publish_again(settings: Settings) -> int:
     """Has the worker publish every snapshot again; returns how many."""
     async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-again", size=1) as pool:
-        return await handlers.publish_again(pool)
+        return await taking.publish_again(pool)
 
 
 def main(arguments: list[str]) -> int:

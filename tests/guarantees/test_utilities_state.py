@@ -11,8 +11,10 @@ import orjson
 import pytest
 from aiokafka import TopicPartition
 
-from services.utilities import handlers, store
+from services.utilities.handlers import registry as registries
+from services.utilities.handlers import taking
 from services.utilities.kafka import SnapshotPublisher, UtilityEvents
+from services.utilities.store import subjects as store
 from shared import offsets
 from shared.kafka import Halt, Message, Publisher, Record, Topics
 from tests import utilities_oracle as oracle
@@ -199,8 +201,8 @@ async def test_the_registry_imported_twice_changes_nothing_and_a_pair_left_out_i
     service: Services, kafka: str, topics: Topics, database: TestDatabase
 ) -> None:
     dsn = database.dsn("utilities")
-    assert await import_registry(dsn) == handlers.Import(added=6, changed=0, removed=0, unchanged=0)
-    assert await import_registry(dsn) == handlers.Import(added=0, changed=0, removed=0, unchanged=6)
+    assert await import_registry(dsn) == registries.Import(added=6, changed=0, removed=0, unchanged=0)
+    assert await import_registry(dsn) == registries.Import(added=0, changed=0, removed=0, unchanged=6)
     await service("utilities", "worker")
 
     async def published() -> bool:
@@ -210,7 +212,7 @@ async def test_the_registry_imported_twice_changes_nothing_and_a_pair_left_out_i
     first = await records_of(kafka, topics.progress)
     assert len(first) == len(PAIRS)
     without = REGISTRY.replace("water-1,甲供水公司,drainage,130607,2023-01-01,\n", "").replace("2024-07-01\n", "2024-08-01\n")
-    assert await import_registry(dsn, without) == handlers.Import(added=0, changed=1, removed=1, unchanged=4)
+    assert await import_registry(dsn, without) == registries.Import(added=0, changed=1, removed=1, unchanged=4)
     await until(published)
     records = await records_of(kafka, topics.progress)
     assert len(records) == len(first) + 2
@@ -234,7 +236,7 @@ async def test_all_is_published_again_on_request_with_the_same_versions_and_ids(
 
     await until(published)
     async with pool_of(dsn) as pool:
-        assert await handlers.publish_again(pool) == len(PAIRS)
+        assert await taking.publish_again(pool) == len(PAIRS)
     await until(published)
     ids = [event["id"] for event in events_of(await records_of(kafka, topics.progress))]
     assert (len(ids), len(set(ids))) == (2 * len(PAIRS), len(PAIRS))
@@ -268,7 +270,7 @@ async def test_versions_rise_when_the_clock_stands_still_or_goes_back(database: 
     async with pool_of(database.dsn("utilities")) as pool:
         versions = []
         for day, name in ((20, "甲"), (20, "乙"), (10, "丙"), (21, "丁")):
-            await handlers.import_registry(pool, REGISTRY.replace("丙供电", name), datetime(2024, 9, day, tzinfo=UTC))
+            await registries.import_registry(pool, REGISTRY.replace("丙供电", name), datetime(2024, 9, day, tzinfo=UTC))
             async with pool.acquire() as db:
                 versions.append(await db.fetchval("select version from registry where subject = '130607/power-1/power'"))
     first = int(datetime(2024, 9, 20, tzinfo=UTC).timestamp() * 1000)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from services.utilities.domain.judging import SHOWN_FIELDS, judge
-from services.utilities.handlers import CurrentRegistry, RegistryUnknown
+from services.utilities.handlers.registry import CurrentRegistry, RegistryUnknown
 from shared.clock import Clock
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Publisher, Topics

@@ -1,4 +1,4 @@
-"""All SQL of the utilities service. Functions take a connection; transactions are the caller's."""
+"""The subjects that the service tells of: the registry, presence, installations."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence

@@ -1,0 +1,1 @@
+"""What companies reach: the push edge, sheets, the page."""

@@ -135,7 +135,7 @@ class Bench:
                 self.expected += await prefill.store_cases(self.stage, "onething", db, self.plan.stored, advance)
             if self.plan.counters:
                 advance = self.step(f"store daily counters of {self.plan.counters} counties", self.plan.counters)
-                await prefill.store_counters(self.stage, "onething", db, self.plan.counters, advance)
+                await prefill.store_counters(db, self.plan.counters, advance)
             if "worker" in wanted:
                 await self._worker(db, load, topics)
             if "reads" in wanted:

@@ -1,7 +1,9 @@
 """The edge to PostgreSQL: pools, and migrations as numbered plain SQL."""
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -36,6 +38,26 @@ async def open_pool(dsn: str, *, application: str, size: int = 8, **server_setti
         dsn, min_size=1, max_size=size, server_settings={"application_name": application, **server_settings}, command_timeout=60
     )
     return pool
+
+
+async def listen(dsn: str, channel: str, heard: Callable[[], None], listening: Callable[[bool], None], *, application: str) -> None:
+    """Calls ``heard`` at each notice on ``channel``, for ever, over a connection of its own.
+
+    ``listening`` is told when notices begin to be heard and when the connection is lost; it is made anew.
+    """
+    while True:
+        with contextlib.suppress(*Unavailable):
+            connection = await asyncpg.connect(dsn, server_settings={"application_name": application}, timeout=5)
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _, lost=lost: lost.set())
+            try:
+                await connection.add_listener(channel, lambda *_: heard())
+                listening(True)
+                await lost.wait()
+            finally:
+                listening(False)
+                connection.terminate()
+        await asyncio.sleep(0.5)
 
 
 async def prepare(admin_dsn: str, service: str, password: str) -> None:

@@ -21,6 +21,7 @@ from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.http import cases, figures
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access
+from services.metrics.http.standing import StandingAnswers
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 FOLD_EVERY_SECONDS = 0.25
 METADATA_MS = 10_000
 """How long a topic that was made anew may go unseen; the client's own default is five minutes."""
+MOVED = "metrics_moved"
+"""The channel on which the database tells that figures moved (``migrations/0008_tell_of_moves.sql``)."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 USAGE = "usage: python -m services.metrics.main api|worker|migrate|rebuild [--from cases|log] [--keep] [--accept-shorter-log]"
 MENDABLE: tuple[type[Exception], ...] = (
@@ -51,13 +54,19 @@ async def _database(pool: postgres.Pool) -> str | None:
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     """The reading api. Needs the database alone, so that it answers while Kafka is away."""
     pools: list[postgres.Pool] = []
+    answers = StandingAnswers()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         dsn = settings.postgres_dsn.get_secret_value()
         async with await postgres.open_pool(dsn, application="metrics-api", size=settings.pool_size) as pool:
             pools.append(pool)
+            listening = asyncio.create_task(
+                postgres.listen(dsn, MOVED, answers.moved, answers.listen, application="metrics-api-listens")
+            )
             yield
+            listening.cancel()
+            await asyncio.wait([listening])
             pools.clear()
 
     async def database() -> str | None:
@@ -66,7 +75,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app = FastAPI(title="onething metrics", version="1", lifespan=lifespan)
     problems.install(app)
     app.state.access = Access(
-        lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value()
+        lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers
     )
     app.include_router(figures.router)
     app.include_router(cases.router)

@@ -1,7 +1,7 @@
 """What routes ask for: who is asking, a connection, today, and parameters that several of them share."""
 
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ import orjson
 from fastapi import Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from services.metrics.http.standing import StandingAnswers
 from shared import counties, items
 from shared.clock import Clock, business_day
 from shared.postgres import Connection, Pool
@@ -25,6 +26,7 @@ class Access:
     clock: Clock
     reader_token: str
     operator_token: str
+    answers: StandingAnswers
 
 
 def _access(request: Request) -> Access:
@@ -65,6 +67,16 @@ async def operator(given: Given, access: Granted) -> None:
     await reader(given, access)
     if not _fits(given, access.operator_token):
         raise ProblemError(403, "operator-only", "this needs the operator's token")
+
+
+async def standing(access: Access, question: Hashable, ask: Callable[[Connection], Awaitable[Any]]) -> Response:
+    """The answer to ``question`` as JSON: the one that stands, or what ``ask`` finds in the database."""
+
+    async def make() -> bytes:
+        async with access.pool().acquire() as db:
+            return orjson.dumps(await ask(db))
+
+    return Response(await access.answers.get(question, make), media_type="application/json")
 
 
 async def _connection(access: Granted) -> AsyncIterator[Connection]:

@@ -16,6 +16,7 @@ from services.metrics.http.access import (
     PROBLEMS,
     AsOf,
     Db,
+    Granted,
     ItemCode,
     Since,
     Today,
@@ -23,8 +24,10 @@ from services.metrics.http.access import (
     check_range,
     known_item,
     reader,
+    standing,
     wrong,
 )
+from shared.postgres import Connection
 
 Measure = Literal[
     "handled", "applied", "accepted", "completed", "completed_on_time", "not_accepted", "returned", "withdrawn", "online"
@@ -39,21 +42,24 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBL
 
 @router.get("/counts", response_class=JSONResponse)
 async def counts(
-    db: Db, today: Today, item: ItemCode = None, as_of: AsOf = None, since: Since = None, group_by: Group = "county"
+    access: Granted, today: Today, item: ItemCode = None, as_of: AsOf = None, since: Since = None, group_by: Group = "county"
 ) -> Response:
     """Every measure by county (every unit of the roster has a row), day, month or item. Without `item`: all items."""
     until = as_of or today
     check_range(since, until)
     code = known_item(item).code if item else None
     try:
-        return answer(await answers.counts(db, item=code, since=since, as_of=until, group_by=group_by))
+        return await standing(
+            access, ("counts", code, since, until, group_by),
+            lambda db: answers.counts(db, item=code, since=since, as_of=until, group_by=group_by),
+        )  # fmt: skip
     except figures.TooManyDays as error:
         raise wrong("from", str(error)) from None
 
 
 @router.get("/ranking", response_class=JSONResponse)
 async def ranking(
-    db: Db,
+    access: Granted,
     today: Today,
     item: RequiredItem,
     measure: Measure = "handled",
@@ -66,18 +72,23 @@ async def ranking(
     """Units by one measure, with their share of the city, and the units that stand low or at zero."""
     until = as_of or today
     check_range(since, until)
-    ranked = await answers.ranking(db, item=known_item(item), measure=measure, as_of=until, since=since, low=low, low_op=low_op)
-    rows = [asdict(row) for row in figures.top(ranked, top)]
-    return answer({
-        "item": item, "measure": measure, "from": since, "as_of": until,
-        "total": ranked.total, "rows": rows, "low": ranked.low, "zero": ranked.zero,
-    })  # fmt: skip
+    which = known_item(item)
+
+    async def ask(db: Connection) -> dict[str, Any]:
+        ranked = await answers.ranking(db, item=which, measure=measure, as_of=until, since=since, low=low, low_op=low_op)
+        return {
+            "item": item, "measure": measure, "from": since, "as_of": until, "total": ranked.total,
+            "rows": [asdict(row) for row in figures.top(ranked, top)], "low": ranked.low, "zero": ranked.zero,
+        }  # fmt: skip
+
+    return await standing(access, ("ranking", item, measure, since, until, top, low, low_op), ask)
 
 
 @router.get("/co-location", response_class=JSONResponse)
-async def co_location(db: Db, today: Today, as_of: AsOf = None) -> Response:
+async def co_location(access: Granted, today: Today, as_of: AsOf = None) -> Response:
     """Which companies really handle their business in each county's hall."""
-    return answer(await answers.co_location(db, as_of or today))
+    until = as_of or today
+    return await standing(access, ("co-location", until), lambda db: answers.co_location(db, until))
 
 
 @router.get("/notices/{month}", response_class=Response)

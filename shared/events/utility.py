@@ -1,5 +1,6 @@
-"""Utility companies' events on ``utility-events``: installation steps and presence (CONTRACT §2)."""
+"""Utility companies' events on ``utility-events``: installation steps, presence, window activity (CONTRACT §2)."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
@@ -11,6 +12,19 @@ from shared.events.times import Day, Instant
 
 INSTALLATION_TYPE: Final = "cn.onething.installation.step.v1"
 PRESENCE_TYPE: Final = "cn.onething.presence.v1"
+WINDOW_TYPE: Final = "cn.onething.window.v1"
+
+_MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+def _month(text: str) -> str:
+    if not _MONTH.fullmatch(text) or text.startswith("0000"):
+        raise ValueError("a month is a string of the form yyyy-mm, e.g. 2024-09")
+    return text
+
+
+Month = Annotated[str, AfterValidator(_month)]
+"""A calendar month, ``yyyy-mm``."""
 
 
 class InstallationStep(StrEnum):
@@ -86,3 +100,25 @@ class Presence(WireModel):
     effective_on: Day
     recorded_at: Instant
     evidence: str | None = Field(default=None, max_length=200)
+
+
+class Window(WireModel):
+    """What a company's window handled in a month: one register a county, company, service and month.
+
+    ``public_service_handled`` counts cases of public service; 0 says that nothing was handled, which is more than silence.
+    ``retract`` and ``delete`` take the report back: then nothing is reported.
+    """
+
+    county: CountyCode
+    company: str = Field(pattern=IDENTIFIER)
+    service: Service
+    month: Month
+    public_service_handled: int | None = Field(default=None, ge=0, le=2**31 - 1, strict=True)
+    recorded_at: Instant
+    operation: Operation = Operation.UPSERT
+
+    @model_validator(mode="after")
+    def _says_how_many(self) -> Self:
+        if self.operation is Operation.UPSERT and self.public_service_handled is None:
+            raise ValueError("public_service_handled is missing: 0 where nothing was handled")
+        return self

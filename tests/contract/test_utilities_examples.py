@@ -12,14 +12,20 @@ from services.utilities.domain.judging import judge, read
 from services.utilities.domain.registry import Pair, Registry, read_csv
 from services.utilities.domain.snapshots import encode_snapshot
 from shared.events.envelope import WireModel
-from shared.events.progress import InstallationState, PresenceState, RegistryState, Snapshot
+from shared.events.progress import InstallationState, JointState, PresenceState, RegistryState, Snapshot, WindowState
 from shared.verdicts import Accepted
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "shared/events/examples"
 PUSHED = sorted([*EXAMPLES.glob("installation/*.json"), *EXAMPLES.glob("presence/*.json")])
 TOLD = sorted(EXAMPLES.glob("progress/*.json"))
-STATES: dict[str, type[WireModel]] = {"installation": InstallationState, "presence": PresenceState, "registry": RegistryState}
+STATES: dict[str, type[WireModel]] = {
+    "installation": InstallationState,
+    "joint": JointState,
+    "presence": PresenceState,
+    "registry": RegistryState,
+    "window": WindowState,
+}
 
 
 def _load(file: Path) -> dict[str, Any]:

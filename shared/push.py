@@ -1,7 +1,8 @@
 """The signed push edge that intake and utilities share: from raw bytes to one verdict an item, and back to an answer."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -14,7 +15,7 @@ from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka.publisher import KafkaUnavailable, Message, Publisher
 from shared.parking import parked_event
 from shared.problems import ProblemError, problem
-from shared.signing import Key, SignatureError, verify
+from shared.signing import Key, Party, SignatureError, verify
 from shared.verdicts import NOT_ENTITLED, Accepted, Rejected, Verdict
 
 MOST_BYTES: Final = 5 * 1024 * 1024
@@ -35,7 +36,7 @@ TITLES: Final = {
 }
 
 # Nobody has this key. It is compared with when the sender is unknown, so that the answer takes as long.
-_NOBODY: Final = Key("whsec_" + "bm9ib2R5IGhhcyB0aGlzIGtleS4uLi4uLi4=")
+_NOBODY: Final = Party((Key("whsec_" + "bm9ib2R5IGhhcyB0aGlzIGtleS4uLi4uLi4="),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,15 @@ def _too_large() -> ProblemError:
     return ProblemError(413, "too-large", f"send at most {MOST_BYTES} bytes and {MOST_EVENTS} events a request: split the batch")
 
 
-def authenticate(request: Request, keys: Sequence[Key], body: bytes, clock: Clock) -> None:
-    """Verifies the signature; ``keys`` is empty for an unknown sender.
+def authenticate(request: Request, party: Party | None, body: bytes, clock: Clock) -> None:
+    """Verifies the signature; ``party`` is ``None`` for an unknown sender.
 
     Raises:
         ProblemError: 401, with the same words for an unknown sender, a bad signature and a stale timestamp.
     """
     try:
-        verify(keys or [_NOBODY], request.headers, body, clock())
-        if keys:
+        verify(party or _NOBODY, request.headers, body, clock())
+        if party is not None:
             return
     except SignatureError:
         pass
@@ -89,15 +90,19 @@ def authenticate(request: Request, keys: Sequence[Key], body: bytes, clock: Cloc
     )
 
 
-def parse(request: Request, body: bytes) -> Push:
-    """The items of a structured or batch CloudEvents body.
+Unpack = Callable[[Any], list[Any]]
+"""From a decoded JSON body to its items. Raises a :class:`ProblemError` (400) where the body is not of that form."""
+
+
+def parse(request: Request, body: bytes, further: Mapping[str, Unpack] = MappingProxyType({})) -> Push:
+    """The items of a structured or batch CloudEvents body, or of a ``further`` media type that this sender may use.
 
     Raises:
         ProblemError: 415 for another media type, 400 for broken JSON, 422 for an empty batch, 413 for too many events.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in (MEDIA_TYPE, BATCH_MEDIA_TYPE):
-        raise ProblemError(415, "media-type", f"send {MEDIA_TYPE} or {BATCH_MEDIA_TYPE}")
+    if media_type not in (MEDIA_TYPE, BATCH_MEDIA_TYPE, *further):
+        raise ProblemError(415, "media-type", "send " + " or ".join((MEDIA_TYPE, BATCH_MEDIA_TYPE, *further)))
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -109,6 +114,8 @@ def parse(request: Request, body: bytes) -> Push:
         if not isinstance(content, dict):
             raise ProblemError(400, "malformed", f"{MEDIA_TYPE} holds one JSON object; for a list send {BATCH_MEDIA_TYPE}")
         return Push(request_id, [content], batch=False)
+    if media_type in further:
+        content = further[media_type](content)
     if not isinstance(content, list):
         raise ProblemError(400, "malformed", f"{BATCH_MEDIA_TYPE} holds a JSON array; for one event send {MEDIA_TYPE}")
     if not content:

@@ -1,6 +1,6 @@
 """The worker's subscription to ``province-push``."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -19,7 +19,7 @@ class ProvincePush:
     """A partition's way to ``case-events`` and ``parked``. Nothing is stored here: Kafka's committed offset rules."""
 
     def __init__(
-        self, senders: Collection[Sender], publisher: Publisher, topics: Topics, clock: Clock, most_unusable: float
+        self, senders: Callable[[], Collection[Sender]], publisher: Publisher, topics: Topics, clock: Clock, most_unusable: float
     ) -> None:
         self._senders = senders
         self._publisher = publisher
@@ -33,7 +33,7 @@ class ProvincePush:
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         raw = [handlers.RawRecord(f"{record.topic}/{record.partition}/{record.offset}", record.value or b"") for record in records]
         try:
-            await handlers.take(raw, self._senders, self._publisher, self._topics, self._clock, self._most_unusable)
+            await handlers.take(raw, self._senders(), self._publisher, self._topics, self._clock, self._most_unusable)
         except handlers.MostlyUnusable as error:
             raise Halt(str(error)) from None
         return int(records[-1].offset) + 1

@@ -17,6 +17,7 @@ from services.intake.settings import SendersFileError, Settings, read_senders
 from shared import problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.reloading import Reloaded
 
 USAGE: Final = "usage: python -m services.intake.main api|worker"
 
@@ -27,7 +28,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     Raises:
         SendersFileError: the senders file cannot be used.
     """
-    senders = read_senders(settings.senders_file)
+    senders = Reloaded(settings.senders_file, read_senders, SendersFileError)
     publisher = Publisher(settings.kafka, client_id="intake-api")
 
     @contextlib.asynccontextmanager
@@ -62,7 +63,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
         SendersFileError: the senders file cannot be used.
     """
     topics = Topics(settings.topic_prefix)
-    senders = read_senders(settings.senders_file)
+    senders = Reloaded(settings.senders_file, read_senders, SendersFileError)
     publisher = Publisher(settings.kafka, client_id="intake-worker")
     consumer: PartitionConsumer | None = None
 
@@ -71,7 +72,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
         nonlocal consumer
         async with publisher:
             broker = KafkaBroker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
-            handler = kafka.ProvincePush(list(senders.values()), publisher, topics, clock, settings.most_unusable)
+            handler = kafka.ProvincePush(lambda: senders().values(), publisher, topics, clock, settings.most_unusable)
             consumer = kafka.subscribe(broker, topics, handler, settings.batch_records)
             starting = asyncio.create_task(start_patiently(broker))
             yield

@@ -1,23 +1,27 @@
 """Settings of the intake service, from the environment (``ONETHING_…``), and the file of senders."""
 
+import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, SecretStr, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, RootModel, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.intake.domain import Sender
+from shared import items
 from shared.events.envelope import IDENTIFIER
-from shared.signing import Key
+from shared.signing import Party, PartyEntry, Scheme
 
 
 class Settings(BaseSettings):
     """What both processes need.
 
-    ``senders_file`` is JSON, read once at start: ``{"<sender>": {"source": "urn:…", "secrets": ["whsec_…"]}}``; several
-    secrets while they are exchanged. ``most_unusable`` is the share of a batch of ``province-push`` above which the
-    worker halts instead of parking it; 1 lets everything be parked.
+    ``senders_file`` is JSON, read at start and again when it changes: ``{"<sender>": {"source": "urn:…", "secrets":
+    ["whsec_…"]}}``; several secrets while they are exchanged, the rest in ``docs/signatures.md``.
+    ``most_unusable`` is the share of a batch of ``province-push`` above which the worker halts instead of parking it; 1 lets
+    everything be parked.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -35,15 +39,36 @@ class SendersFileError(Exception):
     """The senders file cannot be used; the message says what to mend, and holds no secret."""
 
 
-def _key(secret: SecretStr) -> Key:
-    return Key(secret.get_secret_value())
+def _item(code: str) -> str:
+    try:
+        return items.find(code).code
+    except items.UnknownItem as error:
+        raise ValueError(str(error)) from None
 
 
-class _Sender(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+class _Sender(PartyEntry):
+    """A sender as the file has it; ``docs/signatures.md`` says what each field means."""
 
     source: str = Field(pattern=r"^[!-~]{1,256}$")
-    secrets: list[Annotated[SecretStr, AfterValidator(_key)]] = Field(min_length=1)
+    items: list[Annotated[str, AfterValidator(_item)]] | None = Field(default=None, min_length=1)
+    scheme: Scheme = "standard-webhooks"
+    addresses: list[IPv4Network | IPv6Network] = Field(default_factory=list)
+    dialect: str | None = Field(default=None, pattern=r"^[a-z0-9_-]{1,64}$")
+    sandbox: bool = False
+
+    @model_validator(mode="after")
+    def _body_is_protected(self) -> Self:
+        if self.scheme == "gjzwfwpt" and not self.addresses and self.client_certificate is None:
+            raise ValueError(
+                "the signature of scheme gjzwfwpt does not cover the body: bind the sender by addresses or client_certificate"
+            )
+        return self
+
+    def sender(self, name: str, environment: Mapping[str, str]) -> Sender:
+        keys = self.keys(self.scheme, environment)
+        party = Party(keys, self.scheme, tuple(self.addresses), self.client_certificate, self.events_per_second)
+        allowed = None if self.items is None else frozenset(self.items)
+        return Sender(name, self.source, party, allowed, self.dialect, self.sandbox)
 
 
 class _Senders(RootModel[dict[Annotated[str, Field(pattern=IDENTIFIER)], _Sender]]):
@@ -56,8 +81,8 @@ def _place(location: tuple[int | str, ...]) -> str:
     return "/".join(str(part) for part in location if part != "[key]") or "the whole"
 
 
-def read_senders(file: Path) -> Mapping[str, Sender]:
-    """The senders by id.
+def read_senders(file: Path, environment: Mapping[str, str] = os.environ) -> Mapping[str, Sender]:
+    """The senders by id; a secret ``env:NAME`` is taken from ``environment``.
 
     Raises:
         SendersFileError: the file cannot be read or has another form.
@@ -71,5 +96,10 @@ def read_senders(file: Path) -> Mapping[str, Sender]:
         found = error.errors(include_url=False, include_input=False)
         places = "; ".join(f"{_place(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in found)
         raise SendersFileError(f"{file}: {places} ({expected})") from None
-    # The validator has made each secret a key; the type checker sees the declared type only.
-    return {name: Sender(name, sender.source, tuple(sender.secrets)) for name, sender in senders.items()}  # type: ignore[arg-type]
+    made: dict[str, Sender] = {}
+    for name, entry in senders.items():
+        try:
+            made[name] = entry.sender(name, environment)
+        except ValueError as error:
+            raise SendersFileError(f"{file}: {name}/{error} ({expected})") from None
+    return made

@@ -1,12 +1,13 @@
 """Settings of the utilities service, from the environment (``ONETHING_…``)."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, RootModel, SecretStr
+from pydantic import ConfigDict, RootModel, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.signing import Key
+from shared.signing import Party, PartyEntry
 
 
 class Settings(BaseSettings):
@@ -29,22 +30,16 @@ class Settings(BaseSettings):
     batch_records: int = 5000
 
 
-class _Company(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    secrets: list[SecretStr]
-
-
-class _Companies(RootModel[dict[str, _Company]]):
+class _Companies(RootModel[dict[str, PartyEntry]]):
     model_config = ConfigDict(hide_input_in_errors=True)
 
 
-def read_companies(file: Path) -> Mapping[str, Sequence[Key]]:
-    """The keys of each company.
+def read_companies(file: Path, environment: Mapping[str, str] = os.environ) -> Mapping[str, Party]:
+    """How each company proves itself; a secret ``env:NAME`` is taken from ``environment``.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it has another form; the message holds no secret.
     """
     companies = _Companies.model_validate_json(file.read_bytes()).root
-    return {name: tuple(Key(secret.get_secret_value()) for secret in company.secrets) for name, company in companies.items()}
+    return {name: entry.party(environment) for name, entry in companies.items()}

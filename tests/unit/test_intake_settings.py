@@ -23,7 +23,11 @@ def _file(folder: Path, content: Any) -> Path:
 def test_a_good_file_gives_each_sender_its_source_and_keys(tmp_path: Path) -> None:
     senders = read_senders(_file(tmp_path, GOOD))
     assert senders.keys() == {"hebei"}
-    assert (senders["hebei"].id, senders["hebei"].source, len(senders["hebei"].keys)) == ("hebei", "urn:onething:province:hebei", 2)
+    assert (senders["hebei"].id, senders["hebei"].source, len(senders["hebei"].party.keys)) == (
+        "hebei",
+        "urn:onething:province:hebei",
+        2,
+    )
     assert SECRET[6:] not in repr(senders)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local import client
 from deploy.local.client import PushClient, PushError, Tally, retry_after
-from shared.signing import Key, verify
+from shared.signing import Key, Party, verify
 
 SECRET = "whsec_" + "c2FtcGxlLXNlY3JldC1vZi0yNC1ieXRlcyEh"
 URL = "http://receiver.test/v1/senders/s/events"
@@ -71,7 +71,7 @@ async def test_each_batch_is_signed_over_its_very_bytes() -> None:
     assert [len(orjson.loads(request.content)) for request in receiver.requests] == [2, 2, 1]
     for request in receiver.requests:
         assert request.headers["content-type"] == "application/cloudevents-batch+json"
-        verify([Key(SECRET)], request.headers, request.content, datetime.now(UTC))
+        verify(Party((Key(SECRET),)), request.headers, request.content, datetime.now(UTC))
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 3
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from shared.signing import Key, SignatureError, verify
+from shared.signing import Key, Party, SignatureError, verify
 
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a test secret").decode()
 OTHER = "whsec_" + base64.b64encode(b"another secret of thirty-two byte").decode()
@@ -27,7 +27,7 @@ def _headers(body: bytes = BODY, *, secret: str = SECRET, at: datetime = AT, mes
 
 @given(st.text(), st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1))
 def test_what_the_public_library_signs_we_take(body: str, message_id: str) -> None:
-    verify([Key(SECRET)], _headers(body.encode(), message_id=message_id), body.encode(), AT)
+    verify(Party((Key(SECRET),)), _headers(body.encode(), message_id=message_id), body.encode(), AT)
 
 
 def test_what_we_sign_the_public_library_takes() -> None:
@@ -38,19 +38,19 @@ def test_what_we_sign_the_public_library_takes() -> None:
 
 @pytest.mark.parametrize("seconds", [-300, 0, 300])
 def test_a_timestamp_within_300_seconds_passes(seconds: int) -> None:
-    verify([Key(SECRET)], _headers(), BODY, AT + timedelta(seconds=seconds))
+    verify(Party((Key(SECRET),)), _headers(), BODY, AT + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("seconds", [-301, 301, 86400])
 def test_a_timestamp_over_300_seconds_away_is_stale(seconds: int) -> None:
     with pytest.raises(SignatureError, match="300 s"):
-        verify([Key(SECRET)], _headers(), BODY, AT + timedelta(seconds=seconds))
+        verify(Party((Key(SECRET),)), _headers(), BODY, AT + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("stamp", ["", "x", "1.5", "-1", "+1", " 1", "²", "1" * 13, "१"])
 def test_a_timestamp_is_plain_digits(stamp: str) -> None:
     with pytest.raises(SignatureError, match="whole seconds"):
-        verify([Key(SECRET)], _headers() | {"webhook-timestamp": stamp}, BODY, AT)
+        verify(Party((Key(SECRET),)), _headers() | {"webhook-timestamp": stamp}, BODY, AT)
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
@@ -58,13 +58,13 @@ def test_one_changed_byte_of_the_body_fits_no_more(place: int, change: int) -> N
     body = bytearray(BODY)
     body[place] ^= change
     with pytest.raises(SignatureError, match="no signature fits"):
-        verify([Key(SECRET)], _headers(), bytes(body), AT)
+        verify(Party((Key(SECRET),)), _headers(), bytes(body), AT)
 
 
 @pytest.mark.parametrize(("name", "value"), [("webhook-id", "m-2"), ("webhook-timestamp", str(int(AT.timestamp()) + 1))])
 def test_id_and_timestamp_are_signed_too(name: str, value: str) -> None:
     with pytest.raises(SignatureError, match="no signature fits"):
-        verify([Key(SECRET)], _headers() | {name: value}, BODY, AT)
+        verify(Party((Key(SECRET),)), _headers() | {name: value}, BODY, AT)
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
@@ -72,15 +72,15 @@ def test_each_header_is_needed(missing: str) -> None:
     headers = _headers()
     del headers[missing]
     with pytest.raises(SignatureError):
-        verify([Key(SECRET)], headers, BODY, AT)
+        verify(Party((Key(SECRET),)), headers, BODY, AT)
 
 
 def test_any_active_key_and_any_entry_may_fit() -> None:
     fitting = _headers()["webhook-signature"]
     several = _headers() | {"webhook-signature": f"v1a,xxxx v1,AAAA {fitting} v2,{fitting[3:]}"}
-    verify([Key(OTHER), Key(SECRET)], several, BODY, AT)
+    verify(Party((Key(OTHER), Key(SECRET))), several, BODY, AT)
     with pytest.raises(SignatureError, match="no signature fits"):
-        verify([Key(OTHER)], several, BODY, AT)
+        verify(Party((Key(OTHER),)), several, BODY, AT)
 
 
 @pytest.mark.parametrize("version", ["v2", "v1a", "V1"])
@@ -88,7 +88,7 @@ def test_only_the_scheme_v1_counts(version: str) -> None:
     headers = _headers()
     headers["webhook-signature"] = headers["webhook-signature"].replace("v1,", f"{version},")
     with pytest.raises(SignatureError, match="missing"):
-        verify([Key(SECRET)], headers, BODY, AT)
+        verify(Party((Key(SECRET),)), headers, BODY, AT)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """What a province's sender may push, and what becomes of it: pure rules, no I/O."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from shared.events import case
 from shared.events.case import CaseStep, Operation
 from shared.events.envelope import encode
-from shared.signing import Key
+from shared.signing import Party
 from shared.verdicts import (
     MOST_AHEAD,
     NOT_ENTITLED,
@@ -35,11 +35,18 @@ FEWEST_TO_JUDGE: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A party that may push. ``source`` is the one CloudEvents source that its events bear; any of ``keys`` signs for it."""
+    """A party that may push. ``source`` is the one CloudEvents source that its events bear; ``party`` is how it proves itself.
+
+    ``items`` are the item codes that it may send, ``None`` all. ``dialect`` names the form of rows that it may also send. What a
+    ``sandbox`` sender pushes is judged and answered, and goes nowhere.
+    """
 
     id: str
     source: str
-    keys: tuple[Key, ...] = ()
+    party: Party = field(default_factory=Party)
+    items: frozenset[str] | None = None
+    dialect: str | None = None
+    sandbox: bool = False
 
 
 def judge(item: object, sender: Sender | None, now: datetime) -> Verdict:
@@ -53,6 +60,7 @@ def judge(item: object, sender: Sender | None, now: datetime) -> Verdict:
         require(sender is not None and envelope.source == sender.source, NOT_ENTITLED, "/source", "not this sender's own source")
         require(envelope.type == case.TYPE, "invalid", "/type", f"the type is {case.TYPE}")
         step = read_data(CaseStep, envelope, _said_by(data))
+        require(step.item is None or _may_send(sender, step.item), NOT_ENTITLED, "/data/item", "not an item of this sender's")
         require(envelope.subject == step.case_no, "invalid", "/subject", "the subject is the case number, as in /data/case_no")
         if data.get("recorded_at") is None:
             require(step.recorded_at <= now + MOST_AHEAD, "future", "/time", "over 10 minutes ahead of our clock")
@@ -60,6 +68,10 @@ def judge(item: object, sender: Sender | None, now: datetime) -> Verdict:
     except Refusal as refusal:
         return Rejected(event_id_of(item), refusal.reason, refusal.errors)
     return Accepted(envelope.id, step.case_no, encode(envelope, step), ignored_fields(CaseStep, data, DROPPED_FIELDS))
+
+
+def _may_send(sender: Sender | None, item: str) -> bool:
+    return sender is not None and (sender.items is None or item in sender.items)
 
 
 def _said_by(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -70,9 +82,12 @@ def _said_by(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def sender_of(item: object, senders: Collection[Sender]) -> Sender | None:
-    """Whose source ``item`` names. Over Kafka nobody signs: who may write there is the broker's matter (SASL and ACL)."""
+    """Whose source ``item`` names. Over Kafka nobody signs: who may write there is the broker's matter (SASL and ACL).
+
+    A sandbox sender is nobody there: it may bear a real sender's source, and must not stand for it.
+    """
     source = item.get("source") if isinstance(item, Mapping) else None
-    return next((sender for sender in senders if sender.source == source), None)
+    return next((sender for sender in senders if sender.source == source and not sender.sandbox), None)
 
 
 def mostly_unusable(unusable: int, records: int, most: float) -> bool:

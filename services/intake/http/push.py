@@ -109,16 +109,18 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
-def routes(senders: Mapping[str, Sender], publisher: Callable[[], Publisher], topics: Topics, clock: Clock) -> APIRouter:
-    """The pushing routes; ``publisher`` gives the one that stands while the process runs."""
+def routes(
+    senders: Callable[[], Mapping[str, Sender]], publisher: Callable[[], Publisher], topics: Topics, clock: Clock
+) -> APIRouter:
+    """The pushing routes; ``senders`` gives those of now, ``publisher`` the one that stands while the process runs."""
     router = APIRouter(tags=["push"])
 
     @router.post("/v1/senders/{sender_id}/events", status_code=202, responses=ANSWERS, openapi_extra=_BODY)
     async def push_events(sender_id: str, request: Request) -> JSONResponse:
         """Takes one CloudEvent or a batch, signed by Standard Webhooks; 202 once Kafka has stored what is accepted."""
         body = await read_body(request)
-        sender = senders.get(sender_id)
-        authenticate(request, sender.keys if sender else (), body, clock)
+        sender = senders().get(sender_id)
+        authenticate(request, sender.party if sender else None, body, clock)
         push = parse(request, body)
         now = clock()
         return await settle(

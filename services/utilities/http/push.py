@@ -1,6 +1,6 @@
 """The push edge of the companies: verify, parse, judge, publish, answer (CONTRACT §2)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -14,7 +14,7 @@ from shared.kafka import Publisher, Topics
 from shared.problems import MEDIA_TYPE as PROBLEM
 from shared.problems import ProblemError
 from shared.push import authenticate, parse, read_body, settle
-from shared.signing import Key
+from shared.signing import Party
 
 SERVICE: Final = "utilities"
 
@@ -43,7 +43,7 @@ BODY: Final = {
 
 
 def routes(
-    companies: Mapping[str, Sequence[Key]],
+    companies: Mapping[str, Party],
     publisher: Callable[[], Publisher],
     registry: Callable[[], CurrentRegistry],
     topics: Topics,
@@ -56,7 +56,7 @@ def routes(
     async def push_events(company: str, request: Request) -> JSONResponse:
         """Takes one CloudEvent or a batch, signed by Standard Webhooks; 202 once Kafka has stored what is accepted."""
         body = await read_body(request)
-        authenticate(request, companies.get(company, ()), body, clock)
+        authenticate(request, companies.get(company), body, clock)
         push = parse(request, body)
         try:
             current = await registry().get()

@@ -3,38 +3,42 @@
 import hashlib
 import re
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
+from shared import people
 from shared.events import parked
 from shared.events.envelope import Envelope, encode
+from shared.people import PERSONAL
 from shared.verdicts import Rejected
 
 HIDDEN: Final = "«removed»"
-
-PERSONAL: Final = re.compile(
-    r"(?<!\d)\d{17}[\dXx](?!\d)"  # resident identity number, 18 characters (GB 11643)
-    r"|(?<!\d)\d{15}(?!\d)"  # its older form of 15 digits
-    r"|(?<!\d)1[3-9]\d-?\d{4}-?\d{4}(?!\d)"  # mobile phone
-    r"|(?<!\d)0\d{2,3}-\d{7,8}(?!\d)"  # telephone
-)
-"""What a kept value may not look like."""
 
 PLAIN: Final = re.compile(r"[A-Za-z0-9._:/|+-]{1,256}")
 """What a kept value looks like: an identifier, a code, a URN, a time. Names and addresses in any script do not."""
 
 CONTEXT: Final = ("specversion", "id", "source", "type", "subject", "time")
+IDENTIFIERS: Final = frozenset({"id", "subject", "case_no", "installation_no"})
 
 
 def redact(item: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     """The envelope and those fields of ``data`` that the wire model names, each value that may be a person's removed.
 
-    Identifiers of the known forms are kept as they are: without them nobody could find what to mend.
+    Identifiers are kept unless they are somebody's number: without them nobody could find what to mend.
     """
-    kept: dict[str, Any] = {name: _value(item[name]) for name in CONTEXT if name in item}
+    day = people.said_on(item)
+
+    def kept_of(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        return {
+            name: _identifier(values[name], day) if name in IDENTIFIERS else _value(values[name])
+            for name in values
+            if name in names
+        }
+
+    kept = kept_of(item, CONTEXT)
     data = item.get("data")
     if isinstance(data, Mapping):
-        kept["data"] = {name: _value(data[name]) for name in data if name in fields}
+        kept["data"] = kept_of(data, fields)
     return kept
 
 
@@ -47,6 +51,12 @@ def _scalar(value: Any) -> Any:
         return value
     text = str(value) if isinstance(value, int | str) else ""
     return value if PLAIN.fullmatch(text) and not PERSONAL.search(text) else HIDDEN
+
+
+def _identifier(value: Any, day: date | None) -> Any:
+    if not isinstance(value, str):
+        return _value(value)
+    return value if PLAIN.fullmatch(value) and not people.may_be_somebodys(value, day) else HIDDEN
 
 
 def parked_event(
@@ -70,7 +80,7 @@ def parked_event(
         reason=verdict.reason,
         errors=verdict.errors,
         sender=sender,
-        event_id=_value(verdict.event_id),
+        event_id=_identifier(verdict.event_id, people.said_on(item) if isinstance(item, Mapping) else None),
         payload=redact(item, fields) if isinstance(item, Mapping) else None,
         digest="sha256:" + hashlib.sha256(raw).hexdigest(),
         length=len(raw),

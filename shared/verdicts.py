@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared import people
+from shared.clock import business_day
 from shared.events.envelope import CONTROL_CHARACTER, Envelope, WireModel
 
 MOST_AHEAD: Final = timedelta(minutes=10)
@@ -24,6 +26,7 @@ _FIELD_NAME: Final = re.compile(r"[a-z_]{1,32}")
 
 NOT_ENTITLED: Final = "not-entitled"
 MALFORMED: Final = "malformed"
+PERSONAL_DATA: Final = "personal-data"
 
 Data = TypeVar("Data", bound=WireModel)
 
@@ -42,21 +45,34 @@ class FieldError(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An event to publish: ``value`` is its normalised CloudEvent. ``ignored`` counts unknown fields left out."""
+    """An event to publish: ``value`` is its normalised CloudEvent. ``ignored`` counts unknown fields left out.
+
+    A row of a dialect may tell several events of one case: ``before`` are those that go before ``value``. It may also tell
+    nothing that is counted: then ``value`` is empty, and nothing is published.
+    """
 
     event_id: str
     key: str
     value: bytes
     ignored: int = 0
+    before: tuple[bytes, ...] = ()
+
+    def values(self) -> tuple[bytes, ...]:
+        """All that is to be published, in its order."""
+        return (*self.before, self.value) if self.value else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event that cannot be used. ``event_id`` is ``None`` where the item has no readable one."""
+    """An event that cannot be used. ``event_id`` is ``None`` where the item has no readable one.
+
+    ``kept`` is what may be parked in the item's place, where it is no event: of a dialect's row the columns that are read.
+    """
 
     event_id: str | None
     reason: str
     errors: tuple[FieldError, ...] = field(default=())
+    kept: Mapping[str, Any] | None = None
 
 
 Verdict = Accepted | Rejected
@@ -72,11 +88,11 @@ class Refusal(Exception):
 
 
 def event_id_of(item: object) -> str | None:
-    """The item's id if it has one that may be repeated in an answer."""
+    """The item's id if it has one that may be repeated in an answer: readable, and nobody's number."""
     if isinstance(item, Mapping):
         given = item.get("id")
         if isinstance(given, str) and given.isascii() and given.isprintable() and len(given) <= 128:
-            return given
+            return None if people.is_somebodys(given, people.said_on(item)) else given
     return None
 
 
@@ -134,6 +150,21 @@ def refuse_future(model: BaseModel, now: datetime, *names: str) -> None:
     ]
     if errors:
         raise Refusal("future", *errors)
+
+
+def refuse_people(recorded_at: datetime, *identifiers: tuple[str, str | None]) -> None:
+    """Raises a :class:`Refusal` ``personal-data`` if one of ``identifiers``, each with its pointer, is somebody's number.
+
+    What names an event or a case reaches every topic and table, so it may name nobody (DESIGN §5).
+    """
+    day = business_day(recorded_at)
+    errors = [
+        FieldError(pointer=pointer, message="holds an identity number or is a phone's: use a number that tells of nobody")
+        for pointer, identifier in identifiers
+        if identifier is not None and people.is_somebodys(identifier, day)
+    ]
+    if errors:
+        raise Refusal(PERSONAL_DATA, *errors)
 
 
 def ignored_fields(model: type[BaseModel], data: Mapping[str, Any], known: frozenset[str] = frozenset()) -> int:

@@ -339,3 +339,23 @@ def test_judging_never_raises_and_what_it_accepts_is_normal(attributes: dict[str
         assert again.ignored == 0
     else:
         assert verdict.errors
+
+
+IDENTITY = "130602199001011234"
+
+
+@pytest.mark.parametrize(
+    ("given", "pointers"),
+    [
+        (event("e-1", IDENTITY), ["/subject"]),
+        (event(f"e-{IDENTITY}", "BD1"), ["/id"]),
+        (event("13800138000", f"X{IDENTITY}"), ["/id", "/subject"]),
+    ],
+)
+def test_what_names_a_case_or_an_event_may_name_nobody(given: Event, pointers: list[str]) -> None:
+    verdict = judge(given, PROVINCE, NOW)
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason == "personal-data"
+    assert [error.pointer for error in verdict.errors] == pointers
+    assert verdict.event_id in (None, "e-1")
+    assert IDENTITY not in str(verdict)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from services.intake.domain.dialects import Dialect
 from shared.events import case
 from shared.events.case import CaseStep, Operation
 from shared.events.envelope import encode
@@ -21,6 +22,7 @@ from shared.verdicts import (
     open_envelope,
     read_data,
     refuse_future,
+    refuse_people,
     require,
 )
 
@@ -37,7 +39,7 @@ FEWEST_TO_JUDGE: Final = 20
 class Sender:
     """A party that may push. ``source`` is the one CloudEvents source that its events bear; ``party`` is how it proves itself.
 
-    ``items`` are the item codes that it may send, ``None`` all. ``dialect`` names the form of rows that it may also send. What a
+    ``items`` are the item codes that it may send, ``None`` all. ``dialect`` reads the rows that it may also send. What a
     ``sandbox`` sender pushes is judged and answered, and goes nowhere.
     """
 
@@ -45,7 +47,7 @@ class Sender:
     source: str
     party: Party = field(default_factory=Party)
     items: frozenset[str] | None = None
-    dialect: str | None = None
+    dialect: Dialect | None = None
     sandbox: bool = False
 
 
@@ -62,6 +64,7 @@ def judge(item: object, sender: Sender | None, now: datetime) -> Verdict:
         step = read_data(CaseStep, envelope, _said_by(data))
         require(step.item is None or _may_send(sender, step.item), NOT_ENTITLED, "/data/item", "not an item of this sender's")
         require(envelope.subject == step.case_no, "invalid", "/subject", "the subject is the case number, as in /data/case_no")
+        refuse_people(step.recorded_at, ("/id", envelope.id), ("/subject", envelope.subject))
         if data.get("recorded_at") is None:
             require(step.recorded_at <= now + MOST_AHEAD, "future", "/time", "over 10 minutes ahead of our clock")
         refuse_future(step, now, "occurred_at", "recorded_at")

@@ -27,6 +27,7 @@ from shared.verdicts import (
     open_envelope,
     read_data,
     refuse_future,
+    refuse_people,
     require,
 )
 
@@ -59,6 +60,8 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
             registry.serves(company, body.county, body.service), NOT_ENTITLED, "/data/county",
             "the registry has no such service of yours in this county: ask the bureau to enter it",
         )  # fmt: skip
+        case_no = body.case_no if isinstance(body, Installation) else None
+        refuse_people(body.recorded_at, ("/id", envelope.id), ("/subject", envelope.subject), ("/data/case_no", case_no))
         if isinstance(body, Installation):
             refuse_future(body, now, "occurred_at", "recorded_at")
         else:

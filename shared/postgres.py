@@ -28,14 +28,16 @@ class MigrationError(Exception):
     """The database and the folder of migrations disagree; the message says how and what to do."""
 
 
-async def open_pool(dsn: str, *, application: str, size: int = 8, **server_settings: str) -> Pool:
+async def open_pool(dsn: str, *, application: str, size: int = 8, least: int = 1, **server_settings: str) -> Pool:
     """A pool whose sessions name themselves ``application`` and have ``server_settings``.
+
+    ``least`` sessions are made at once; with 0 the pool opens though the database be away, and each use finds out.
 
     Raises:
         OSError, asyncpg.PostgresError: the database does not answer or refuses.
     """
     pool: Pool = await asyncpg.create_pool(
-        dsn, min_size=1, max_size=size, server_settings={"application_name": application, **server_settings}, command_timeout=60
+        dsn, min_size=least, max_size=size, server_settings={"application_name": application, **server_settings}, command_timeout=60
     )
     return pool
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
 
-from services.intake import handlers
 from services.intake.domain import Sender
+from services.intake.handlers import taking
 from shared.clock import Clock
 from shared.kafka import Halt, PartitionConsumer, Publisher, Record, Topics
 
@@ -31,10 +31,10 @@ class ProvincePush:
         return None
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
-        raw = [handlers.RawRecord(f"{record.topic}/{record.partition}/{record.offset}", record.value or b"") for record in records]
+        raw = [taking.RawRecord(f"{record.topic}/{record.partition}/{record.offset}", record.value or b"") for record in records]
         try:
-            await handlers.take(raw, self._senders(), self._publisher, self._topics, self._clock, self._most_unusable)
-        except handlers.MostlyUnusable as error:
+            await taking.take(raw, self._senders(), self._publisher, self._topics, self._clock, self._most_unusable)
+        except taking.MostlyUnusable as error:
             raise Halt(str(error)) from None
         return int(records[-1].offset) + 1
 

@@ -1,4 +1,4 @@
-"""Use cases. A push over HTTP is settled by ``shared.push``; here is the way of records from Kafka."""
+"""The way of records of ``province-push``: judged, published or parked."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from services.intake.domain import SHOWN_FIELDS, Sender, judge, mostly_unusable, sender_of
+from services.intake.handlers import SERVICE
 from shared.clock import Clock
 from shared.kafka import Message, Publisher, Topics
 from shared.parking import parked_event
 from shared.push import EVENTS, IGNORED_FIELDS
 from shared.verdicts import MALFORMED, Accepted, FieldError, Rejected, Verdict
-
-SERVICE = "intake"
 
 
 class RawRecord(NamedTuple):

@@ -17,6 +17,9 @@ HIDDEN: Final = "«removed»"
 PLAIN: Final = re.compile(r"[A-Za-z0-9._:/|+-]{1,256}")
 """What a kept value looks like: an identifier, a code, a URN, a time. Names and addresses in any script do not."""
 
+LOCAL_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,6})?)?")
+"""A time as rows of a database bear it."""
+
 CONTEXT: Final = ("specversion", "id", "source", "type", "subject", "time")
 IDENTIFIERS: Final = frozenset({"id", "subject", "case_no", "installation_no"})
 
@@ -42,6 +45,18 @@ def redact(item: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
     return kept
 
 
+def redact_row(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A row ``{"table", "row"}`` whose columns are codes, numbers of cases and times; each value of another form removed."""
+    row = kept.get("row")
+    if not isinstance(row, Mapping):
+        return {}
+    cells = {
+        name: value if isinstance(value, str) and LOCAL_TIME.fullmatch(value) else _identifier(value, None)
+        for name, value in row.items()
+    }
+    return {"table": _identifier(kept.get("table"), None), "row": cells}
+
+
 def _value(value: Any) -> Any:
     return [_scalar(inner) for inner in value[:20]] if isinstance(value, list) else _scalar(value)
 
@@ -57,6 +72,12 @@ def _identifier(value: Any, day: date | None) -> Any:
     if not isinstance(value, str):
         return _value(value)
     return value if PLAIN.fullmatch(value) and not people.may_be_somebodys(value, day) else HIDDEN
+
+
+def _payload(item: object, fields: Collection[str], verdict: Rejected) -> dict[str, Any] | None:
+    if verdict.kept is not None:
+        return redact_row(verdict.kept)
+    return redact(item, fields) if isinstance(item, Mapping) else None
 
 
 def parked_event(
@@ -81,7 +102,7 @@ def parked_event(
         errors=verdict.errors,
         sender=sender,
         event_id=_identifier(verdict.event_id, people.said_on(item) if isinstance(item, Mapping) else None),
-        payload=redact(item, fields) if isinstance(item, Mapping) else None,
+        payload=_payload(item, fields, verdict),
         digest="sha256:" + hashlib.sha256(raw).hexdigest(),
         length=len(raw),
     )

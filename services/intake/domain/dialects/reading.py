@@ -97,7 +97,9 @@ class Row:
 
     def text(self, column: str, *, needed: bool = True) -> Cell | None:
         """A text or a whole number, trimmed: fixed-width columns come padded."""
-        value, name = self._cells.get(plain(column), Cell(None, column))
+        cell = self._cells.get(plain(column), Cell(None, column))
+        value: object = cell.value
+        name = cell.column
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value) if abs(value) < 10**20 else "9" * (_LONGEST + 1)
         if value is None or (isinstance(value, str) and not value.strip(" ")):

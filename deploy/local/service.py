@@ -14,13 +14,13 @@ Service = Literal["intake", "utilities", "metrics"]
 Process = Literal["api", "worker"]
 
 SERVICES: Final[tuple[Service, ...]] = ("intake", "utilities", "metrics")
-STORED: Final[tuple[Service, ...]] = ("utilities", "metrics")
-"""The services with a schema of their own."""
+STORED: Final[tuple[Service, ...]] = SERVICES
+"""The services with a schema and a role of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the processes need, of which each gets its own share. ``dsns`` is by service."""
+    """What the processes need, of which each gets its own share. ``dsns`` is by service; ``metrics_url`` is metrics' api."""
 
     kafka: str
     topic_prefix: str
@@ -29,6 +29,7 @@ class Needs:
     companies_file: Path
     reader_token: str
     operator_token: str
+    metrics_url: str = ""
 
 
 def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
@@ -40,11 +41,13 @@ def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
         "ONETHING_HOST": LOOPBACK,
         "ONETHING_PORT": str(port),
     }
-    if service in STORED:
-        variables["ONETHING_POSTGRES_DSN"] = needs.dsns[service]
+    if dsn := needs.dsns.get(service):
+        variables["ONETHING_POSTGRES_DSN"] = dsn
     match service:
         case "intake":
             variables["ONETHING_SENDERS_FILE"] = str(needs.senders_file)
+            variables["ONETHING_OPERATOR_TOKEN"] = needs.operator_token
+            variables["ONETHING_METRICS_URL"] = needs.metrics_url
         case "utilities":
             variables["ONETHING_COMPANIES_FILE"] = str(needs.companies_file)
         case "metrics":

@@ -150,7 +150,9 @@ class Secrets(BaseModel):
                 operator_token=secrets.token_urlsafe(24),
             )
         added = {company: webhook_secret() for company in companies if company not in kept.companies}
-        kept = kept.model_copy(update={"companies": kept.companies | added})
+        # A folder of an earlier version has no password of a role that came later.
+        roles = {role: secrets.token_urlsafe(24) for role in STORED if role not in kept.postgres}
+        kept = kept.model_copy(update={"companies": kept.companies | added, "postgres": kept.postgres | roles})
         write_private(file, kept.model_dump())
         write_private(state.senders, {SENDER: {"source": SENDER_SOURCE, "secrets": [kept.sender]}})
         write_private(state.companies, {company: {"secrets": [secret]} for company, secret in kept.companies.items()})

@@ -1,11 +1,13 @@
-"""Composition root of the intake service: ``python -m services.intake.main api|worker``."""
+"""Composition root of the intake service: ``python -m services.intake.main api|worker|migrate``."""
 
 import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
+import structlog
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
@@ -14,12 +16,18 @@ from pydantic import ValidationError
 from services.intake import kafka
 from services.intake.http import push
 from services.intake.settings import SendersFileError, Settings, read_senders
-from shared import problems, telemetry, web
+from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
 from shared.reloading import Reloaded
 
-USAGE: Final = "usage: python -m services.intake.main api|worker"
+log = structlog.get_logger()
+
+MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, postgres.MigrationError, *postgres.Unavailable)
+"""What the operator can mend: the message says enough without a traceback."""
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+USAGE: Final = "usage: python -m services.intake.main api|worker|migrate"
 
 
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
@@ -96,15 +104,34 @@ async def _reachable(publisher: Publisher, settings: Settings) -> str | None:
     return None if await publisher.reachable() else f"Kafka does not answer at {settings.kafka}"
 
 
+async def migrate(settings: Settings) -> list[str]:
+    """Makes schema and role, and runs the migrations that are new; returns their names.
+
+    Raises:
+        ValueError: a DSN is not set.
+    """
+    if settings.postgres_admin_dsn is None or settings.postgres_dsn is None:
+        raise ValueError("set ONETHING_POSTGRES_ADMIN_DSN and ONETHING_POSTGRES_DSN: migrations run as the database's owner")
+    return await postgres.migrate_service(
+        settings.postgres_admin_dsn.get_secret_value(),
+        settings.postgres_dsn.get_secret_value(),
+        "intake",
+        list(MIGRATIONS.glob("*.sql")),
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Runs one process; returns its exit status."""
-    if len(arguments) != 1 or arguments[0] not in ("api", "worker"):
+    if len(arguments) != 1 or arguments[0] not in ("api", "worker", "migrate"):
         sys.stderr.write(USAGE + "\n")
         return 2
     process = arguments[0]
     telemetry.configure("intake", process)
     try:
         settings = Settings()
+        if process == "migrate":
+            log.info("migrated", ran=asyncio.run(migrate(settings)))
+            return 0
         app = build_api(settings) if process == "api" else build_worker(settings)
     except ValidationError as error:
         wrong = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
@@ -113,6 +140,9 @@ def main(arguments: list[str]) -> int:
     except SendersFileError as error:
         sys.stderr.write(f"senders: {error}\n")
         return 2
+    except MENDABLE as error:
+        sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")
+        return 1
     web.serve(app, host=settings.host, port=settings.port)
     return 0
 

@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, RootModel, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, RootModel, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.intake.domain import Sender
+from services.intake.domain.dialects import DIALECTS, CodesError, Dialect
 from shared import items
 from shared.events.envelope import IDENTIFIER
 from shared.signing import Party, PartyEntry, Scheme
@@ -22,6 +23,10 @@ class Settings(BaseSettings):
     ["whsec_…"]}}``; several secrets while they are exchanged, the rest in ``docs/signatures.md``.
     ``most_unusable`` is the share of a batch of ``province-push`` above which the worker halts instead of parking it; 1 lets
     everything be parked.
+
+    ``postgres_dsn`` is the service's own role; without it nothing is indexed, and what asks for the index answers 503.
+    ``postgres_admin_dsn`` is for migrations only. ``operator_token`` opens what is parked; an empty one opens nothing.
+    ``metrics_url`` is where a dry run asks what would be counted.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -33,6 +38,11 @@ class Settings(BaseSettings):
     senders_file: Path
     batch_records: int = Field(default=5000, ge=1)
     most_unusable: float = Field(default=0.5, ge=0, le=1)
+    postgres_dsn: SecretStr | None = None
+    postgres_admin_dsn: SecretStr | None = None
+    pool_size: int = Field(default=4, ge=1)
+    operator_token: SecretStr = SecretStr("")
+    metrics_url: str = ""
 
 
 class SendersFileError(Exception):
@@ -53,7 +63,8 @@ class _Sender(PartyEntry):
     items: list[Annotated[str, AfterValidator(_item)]] | None = Field(default=None, min_length=1)
     scheme: Scheme = "standard-webhooks"
     addresses: list[IPv4Network | IPv6Network] = Field(default_factory=list)
-    dialect: str | None = Field(default=None, pattern=r"^[a-z0-9_-]{1,64}$")
+    dialect: Literal[*DIALECTS] | None = None  # type: ignore[valid-type]  # the names are found when the process starts
+    codes: Path | None = None
     sandbox: bool = False
 
     @model_validator(mode="after")
@@ -64,11 +75,32 @@ class _Sender(PartyEntry):
             )
         return self
 
-    def sender(self, name: str, environment: Mapping[str, str]) -> Sender:
+    @model_validator(mode="after")
+    def _codes_are_a_dialects(self) -> Self:
+        if self.codes is not None and self.dialect is None:
+            raise ValueError("codes are of a dialect: name it too")
+        return self
+
+    def sender(self, name: str, environment: Mapping[str, str], folder: Path) -> Sender:
+        """The sender; ``codes`` is a file relative to ``folder``.
+
+        Raises:
+            ValueError: a secret or the table of codes cannot be used.
+        """
         keys = self.keys(self.scheme, environment)
         party = Party(keys, self.scheme, tuple(self.addresses), self.client_certificate, self.events_per_second)
         allowed = None if self.items is None else frozenset(self.items)
-        return Sender(name, self.source, party, allowed, self.dialect, self.sandbox)
+        return Sender(name, self.source, party, allowed, self._dialect(folder), self.sandbox)
+
+    def _dialect(self, folder: Path) -> Dialect | None:
+        if self.dialect is None or self.codes is None:
+            return None if self.dialect is None else DIALECTS[self.dialect]
+        try:
+            return DIALECTS[self.dialect].with_codes((folder / self.codes).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"codes: {self.codes} cannot be read ({type(error).__name__})") from None
+        except CodesError as error:
+            raise ValueError(f"codes: {self.codes}: {error}") from None
 
 
 class _Senders(RootModel[dict[Annotated[str, Field(pattern=IDENTIFIER)], _Sender]]):
@@ -99,7 +131,7 @@ def read_senders(file: Path, environment: Mapping[str, str] = os.environ) -> Map
     made: dict[str, Sender] = {}
     for name, entry in senders.items():
         try:
-            made[name] = entry.sender(name, environment)
+            made[name] = entry.sender(name, environment, file.parent)
         except ValueError as error:
             raise SendersFileError(f"{file}: {name}/{error} ({expected})") from None
     return made

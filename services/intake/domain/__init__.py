@@ -1,4 +1,7 @@
-"""Rules of the intake: the judgement of an event, and the dialects that are read as events. No I/O."""
+"""Rules of the intake: the judgement of an event, and the dialects that are read as events. No I/O.
+
+``judging`` one event · ``rows`` one row of a dialect · ``dialects`` how each is read.
+"""
 
 from services.intake.domain.judging import DROPPED_FIELDS, SHOWN_FIELDS, Sender, judge, mostly_unusable, sender_of
 

@@ -24,7 +24,14 @@ def rows_of(content: object) -> list[dict[str, Any]] | None:
 
 def is_row(item: object) -> bool:
     """Whether ``item`` is a row as :func:`rows_of` gives it, and as a parked row is kept."""
-    return isinstance(item, Mapping) and item.keys() >= {"table", "row"}
+    return isinstance(item, Mapping) and item.keys() == {"table", "row"}
+
+
+def judge_item(item: object, sender: Sender | None, now: datetime) -> Verdict:
+    """What becomes of an item of either form: an event, or a row where the sender has a dialect. Never raises."""
+    if sender is not None and sender.dialect is not None and is_row(item):
+        return judge_row(item, sender, now)
+    return judge(item, sender, now)
 
 
 def judge_row(item: object, sender: Sender, now: datetime) -> Verdict:

@@ -1,0 +1,136 @@
+"""Whole messages, envelope and data, as they stand on each topic: what contracts and their examples are checked by.
+
+Services read raw bytes by faster ways; these models say the same in one place, and tests hold both to the same examples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from shared.events import case, parked, progress, utility
+from shared.events.envelope import Envelope
+from shared.events.times import Instant
+
+
+class Nothing(BaseModel):
+    """The empty state of a subject that is gone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Message(Envelope):
+    """Any of ours, in CloudEvents' structured JSON format."""
+
+    datacontenttype: Literal["application/json"] = "application/json"
+
+
+class PushedCaseStep(case.CaseStep):
+    """A case's step as it is pushed: ``recorded_at`` may be left to the event's ``time``; ``applicant`` never leaves intake."""
+
+    recorded_at: Instant | None = None  # type: ignore[assignment]
+    applicant: dict[str, Any] | None = None
+
+
+class PushedCaseEvent(Message):
+    """A case event as a province sends it, over HTTP or on its own topic."""
+
+    type: Literal["cn.onething.case.step.v1"]
+    data: PushedCaseStep
+
+
+class CaseEvent(Message):
+    """One step of a case, normalised; the key is the case number. How events merge: the contract, §2."""
+
+    type: Literal["cn.onething.case.step.v1"]
+    data: case.CaseStep
+
+
+class InstallationEvent(Message):
+    """One step of an installation; the key is its number."""
+
+    type: Literal["cn.onething.installation.step.v1"]
+    data: utility.Installation
+
+
+class PresenceEvent(Message):
+    """How a company stands in a county's hall from a day on; the key is ``{county}/{company}/{service}``."""
+
+    type: Literal["cn.onething.presence.v1"]
+    data: utility.Presence
+
+
+class WindowEvent(Message):
+    """What a company's window handled in a month; the key is ``{county}/{company}/{service}/{YYYY-MM}``."""
+
+    type: Literal["cn.onething.window.v1"]
+    data: utility.Window
+
+
+UtilityEvent = Annotated[InstallationEvent | PresenceEvent | WindowEvent, Field(discriminator="type")]
+
+
+class InstallationSnapshot(progress.Snapshot):
+    kind: Literal["installation"]
+    state: progress.InstallationState | Nothing  # type: ignore[assignment]  # the dictionary's shape, said exactly
+
+
+class PresenceSnapshot(progress.Snapshot):
+    kind: Literal["presence"]
+    state: progress.PresenceState | Nothing  # type: ignore[assignment]  # the dictionary's shape, said exactly
+
+
+class RegistrySnapshot(progress.Snapshot):
+    kind: Literal["registry"]
+    state: progress.RegistryState | Nothing  # type: ignore[assignment]  # the dictionary's shape, said exactly
+
+
+class WindowSnapshot(progress.Snapshot):
+    kind: Literal["window"]
+    state: progress.WindowState | Nothing  # type: ignore[assignment]  # the dictionary's shape, said exactly
+
+
+class JointSnapshot(progress.Snapshot):
+    kind: Literal["joint"]
+    state: progress.JointState | Nothing  # type: ignore[assignment]  # the dictionary's shape, said exactly
+
+
+class ProgressEvent(Message):
+    """The newest snapshot of one subject; the key is ``kind|subject``. A reader skips a kind that it does not know."""
+
+    type: Literal["cn.onething.progress.v1"]
+    data: Annotated[
+        InstallationSnapshot | PresenceSnapshot | RegistrySnapshot | WindowSnapshot | JointSnapshot, Field(discriminator="kind")
+    ]
+
+
+class ParkedEvent(Message):
+    """What could not be used, redacted; the key is its origin, so that a retry parks once."""
+
+    type: Literal["cn.onething.parked.v1"]
+    data: parked.Parked
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMessage:
+    """What stands on one topic. ``key`` says what a record's key is."""
+
+    title: str
+    model: Any
+    key: str
+
+    def schema(self) -> dict[str, Any]:
+        """Its JSON Schema (2020-12)."""
+        made = TypeAdapter(self.model).json_schema(ref_template="#/$defs/{model}")
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+TOPICS: Final[Mapping[str, TopicMessage]] = {
+    "province-push": TopicMessage("Case event as pushed", PushedCaseEvent, "the case number"),
+    "case-events": TopicMessage("Case event", CaseEvent, "the case number"),
+    "utility-events": TopicMessage("Utility event", UtilityEvent, "the event's subject"),
+    "progress": TopicMessage("Snapshot", ProgressEvent, "kind|subject"),
+    "parked": TopicMessage("Parked record", ParkedEvent, "the record's origin"),
+}
+"""By the topic's own name, without prefix and version. ``county-metrics`` joins with its publisher."""

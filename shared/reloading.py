@@ -17,6 +17,7 @@ BROKEN: Final = Gauge("onething_file_broken", "1 while a watched file cannot be 
 
 Content = TypeVar("Content")
 _Stamp = tuple[int, int, int]
+Errors = type[Exception] | tuple[type[Exception], ...]
 
 
 class Reloaded(Generic[Content]):
@@ -26,7 +27,7 @@ class Reloaded(Generic[Content]):
     """
 
     def __init__(
-        self, file: Path, read: Callable[[Path], Content], errors: type[Exception], monotonic: Callable[[], float] = time.monotonic
+        self, file: Path, read: Callable[[Path], Content], errors: Errors, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """Reads the file.
 

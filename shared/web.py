@@ -42,5 +42,6 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # whom to believe about a request's origin is said by the settings that need it
         timeout_graceful_shutdown=10,
     )

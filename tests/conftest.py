@@ -26,6 +26,7 @@ from deploy.local.service import STORED, Needs, Process, Service, environment, s
 from deploy.local.topics import create_topics, delete_topics
 from shared.kafka import Topics
 from shared.postgres import migrate, prepare
+from shared.receipts import new_key
 
 KAFKA = "ONETHING_TEST_KAFKA"
 """``host:port`` of a running broker to use instead of an own one; also how pytest-xdist's workers learn of ours."""
@@ -164,6 +165,7 @@ class Credentials:
     operator_token: str
     senders_file: Path
     companies_file: Path
+    receipt_key_file: Path
 
 
 def _secret() -> str:
@@ -180,7 +182,9 @@ def credentials(tmp_path: Path) -> Credentials:
         operator_token=secrets.token_urlsafe(24),
         senders_file=tmp_path / "senders.json",
         companies_file=tmp_path / "companies.json",
+        receipt_key_file=tmp_path / "receipt.pem",
     )
+    made.receipt_key_file.write_bytes(new_key())
     senders = {name: {"source": "urn:onething:province:hebei", "secrets": [secret]} for name, secret in made.senders.items()}
     made.senders_file.write_text(json.dumps(senders))
     made.companies_file.write_text(json.dumps({name: {"secrets": [secret]} for name, secret in made.companies.items()}))
@@ -264,6 +268,7 @@ def service(kafka: str, topics: Topics, database: TestDatabase, credentials: Cre
         companies_file=credentials.companies_file,
         reader_token=credentials.reader_token,
         operator_token=credentials.operator_token,
+        receipt_key_file=credentials.receipt_key_file,
     )
     services = Services(needs, tmp_path)
     yield services

@@ -44,7 +44,10 @@ PAIRS = [
 
 def settings(kafka: str, prefix: str, dsn: str, companies: Path | None = None) -> Settings:
     """Settings of a process inside the test."""
-    return Settings(kafka=kafka, topic_prefix=prefix, postgres_dsn=SecretStr(dsn), companies_file=companies, batch_records=200)
+    return Settings(
+        kafka=kafka, topic_prefix=prefix, postgres_dsn=SecretStr(dsn), companies_file=companies, batch_records=200,
+        receipt_key_file=companies.with_name("receipt.pem") if companies else None,
+    )  # fmt: skip
 
 
 @asynccontextmanager

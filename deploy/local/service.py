@@ -29,11 +29,12 @@ class Needs:
     companies_file: Path
     reader_token: str
     operator_token: str
+    receipt_key_file: Path | None = None
     metrics_url: str = ""
 
 
 def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
-    """The variables of one process."""
+    """The variables of one process of ``service``."""
     variables = base_environment() | {
         "PYTHONUNBUFFERED": "1",
         "ONETHING_KAFKA": needs.kafka,
@@ -43,6 +44,8 @@ def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
     }
     if dsn := needs.dsns.get(service):
         variables["ONETHING_POSTGRES_DSN"] = dsn
+    if needs.receipt_key_file is not None and service in ("intake", "utilities"):
+        variables["ONETHING_RECEIPT_KEY_FILE"] = str(needs.receipt_key_file)
     match service:
         case "intake":
             variables["ONETHING_SENDERS_FILE"] = str(needs.senders_file)

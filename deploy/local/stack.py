@@ -119,6 +119,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
         companies_file=state.companies,
         reader_token=secrets.reader_token,
         operator_token=secrets.operator_token,
+        receipt_key_file=state.receipt_key,
         metrics_url=f"http://{LOOPBACK}:{ports.of('metrics', 'api')}",
     )
 

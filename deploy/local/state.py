@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from deploy.local.parts import StackError
 from deploy.local.service import STORED
+from shared.receipts import new_key
 
 LAYOUT: Final = "1"
 """Number of this layout; another one is refused rather than guessed at."""
@@ -41,6 +42,10 @@ class State:
     @property
     def companies(self) -> Path:
         return self.folder / "companies.json"
+
+    @property
+    def receipt_key(self) -> Path:
+        return self.folder / "receipt.pem"
 
     @property
     def kafka(self) -> Path:
@@ -152,11 +157,34 @@ class Secrets(BaseModel):
         added = {company: webhook_secret() for company in companies if company not in kept.companies}
         # A folder of an earlier version has no password of a role that came later.
         roles = {role: secrets.token_urlsafe(24) for role in STORED if role not in kept.postgres}
-        kept = kept.model_copy(update={"companies": kept.companies | added, "postgres": kept.postgres | roles})
+        # Senders are added and their keys exchanged by command: the file rules, and the sample sender is added where it is not.
+        senders = read_json(state.senders) or {}
+        sample = senders.setdefault(SENDER, {"source": SENDER_SOURCE, "secrets": [kept.sender]})
+        changed = {"companies": kept.companies | added, "postgres": kept.postgres | roles, "sender": sample["secrets"][0]}
+        kept = kept.model_copy(update=changed)
         write_private(file, kept.model_dump())
-        write_private(state.senders, {SENDER: {"source": SENDER_SOURCE, "secrets": [kept.sender]}})
+        write_private(state.senders, senders)
         write_private(state.companies, {company: {"secrets": [secret]} for company, secret in kept.companies.items()})
+        if not state.receipt_key.exists():
+            write_private_bytes(state.receipt_key, new_key())
         return kept
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """The object in a file; ``None`` where there is no file.
+
+    Raises:
+        StackError: the file is broken.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StackError(f"{file} cannot be read ({type(error).__name__}): mend it, or remove it to have it made anew.") from None
+    if not isinstance(content, dict):
+        raise StackError(f"{file} is no JSON object: mend it, or remove it to have it made anew.")
+    return content
 
 
 def webhook_secret() -> str:
@@ -179,10 +207,15 @@ def registry_companies(registry: Path) -> list[str]:
 
 def write_private(file: Path, content: dict[str, Any]) -> None:
     """Writes JSON that only we may read, whole or not at all."""
+    write_private_bytes(file, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def write_private_bytes(file: Path, content: bytes) -> None:
+    """Writes what only we may read, whole or not at all."""
     fresh = file.with_name(f"{file.name}.new")
     fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        json.dump(content, out, ensure_ascii=False, indent=1)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
     fresh.replace(file)

@@ -10,7 +10,6 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
-from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
 from services.intake import kafka
@@ -19,6 +18,9 @@ from services.intake.settings import SendersFileError, Settings, read_senders
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka.asyncapi import describe
+from shared.push import Edge, Peers, key_set
+from shared.receipts import ReceiptKeyError, Receipts
 from shared.reloading import Reloaded
 
 log = structlog.get_logger()
@@ -35,8 +37,10 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     Raises:
         SendersFileError: the senders file cannot be used.
+        ReceiptKeyError: the key of the receipts cannot be used.
     """
     senders = Reloaded(settings.senders_file, read_senders, SendersFileError)
+    receipts = Receipts.of_file(settings.receipt_key_file)
     publisher = Publisher(settings.kafka, client_id="intake-api")
 
     @contextlib.asynccontextmanager
@@ -46,22 +50,20 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething intake", version="1", lifespan=lifespan)
     problems.install(app)
-    app.include_router(push.routes(senders, lambda: publisher, Topics(settings.topic_prefix), clock))
+    peers = Peers(settings.trusted_proxies, settings.certificate_header)
+    edge = Edge("intake", receipts, clock, peers, settings.most_bytes_in_flight)
+    app.include_router(push.routes(senders, lambda: publisher, Topics(settings.topic_prefix), edge))
+    app.include_router(key_set(receipts))
     web.add_health(app, {"kafka": lambda: _reachable(publisher, settings)})
 
     @app.get("/asyncapi.json", tags=["contracts"])
-    async def asyncapi() -> object:
-        """What the worker reads, as AsyncAPI."""
-        return AsyncAPI(_described(settings), title="onething intake", version="1").to_specification().to_jsonable()
+    async def asyncapi() -> dict[str, Any]:
+        """What the worker reads and writes, as AsyncAPI 3."""
+        return describe(
+            "onething intake worker", settings.kafka, settings.topic_prefix, reads=["province-push"], writes=["case-events", "parked"]
+        )  # fmt: skip
 
     return app
-
-
-def _described(settings: Settings) -> KafkaBroker:
-    """The worker's broker with its subscription, never started: for its description alone."""
-    broker = KafkaBroker(settings.kafka)
-    kafka.subscribe(broker, Topics(settings.topic_prefix), None, settings.batch_records)  # type: ignore[arg-type]
-    return broker
 
 
 def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
@@ -139,6 +141,9 @@ def main(arguments: list[str]) -> int:
         return 2
     except SendersFileError as error:
         sys.stderr.write(f"senders: {error}\n")
+        return 2
+    except ReceiptKeyError as error:
+        sys.stderr.write(f"receipts: {error}\n")
         return 2
     except MENDABLE as error:
         sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")

@@ -13,6 +13,9 @@ from services.intake.domain import Sender
 from services.intake.domain.dialects import DIALECTS, CodesError, Dialect
 from shared import items
 from shared.events.envelope import IDENTIFIER
+from shared.push.body import MOST_BYTES
+from shared.push.edge import MOST_BYTES_IN_FLIGHT
+from shared.push.peers import CERTIFICATE_HEADER, Networks
 from shared.signing import Party, PartyEntry, Scheme
 
 
@@ -21,8 +24,10 @@ class Settings(BaseSettings):
 
     ``senders_file`` is JSON, read at start and again when it changes: ``{"<sender>": {"source": "urn:…", "secrets":
     ["whsec_…"]}}``; several secrets while they are exchanged, the rest in ``docs/signatures.md``.
-    ``most_unusable`` is the share of a batch of ``province-push`` above which the worker halts instead of parking it; 1 lets
-    everything be parked.
+    ``receipt_key_file`` is PEM: the Ed25519 key that signs receipts, then former ones; the api does not start without it.
+    ``trusted_proxies`` are the addresses whose ``X-Forwarded-For`` and ``certificate_header`` are believed.
+    ``most_bytes_in_flight`` bounds the bodies that wait in one process. ``most_unusable`` is the share of a batch of
+    ``province-push`` above which the worker halts instead of parking it; 1 lets everything be parked.
 
     ``postgres_dsn`` is the service's own role; without it nothing is indexed, and what asks for the index answers 503.
     ``postgres_admin_dsn`` is for migrations only. ``operator_token`` opens what is parked; an empty one opens nothing.
@@ -37,6 +42,10 @@ class Settings(BaseSettings):
     port: int = 8101
     senders_file: Path
     batch_records: int = Field(default=5000, ge=1)
+    receipt_key_file: Path | None = None
+    trusted_proxies: Networks = ()
+    certificate_header: str = CERTIFICATE_HEADER
+    most_bytes_in_flight: int = Field(default=MOST_BYTES_IN_FLIGHT, ge=MOST_BYTES)
     most_unusable: float = Field(default=0.5, ge=0, le=1)
     postgres_dsn: SecretStr | None = None
     postgres_admin_dsn: SecretStr | None = None

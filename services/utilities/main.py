@@ -6,14 +6,13 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import structlog
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
-from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
 from services.utilities import kafka
@@ -26,6 +25,11 @@ from services.utilities.store import subjects as store
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka.asyncapi import describe
+from shared.push import Edge, Peers, key_set
+from shared.receipts import Receipts
+from shared.reloading import Reloaded
+from shared.signing import Party
 
 log = structlog.get_logger()
 
@@ -47,13 +51,20 @@ async def _database(pool: postgres.Pool | None) -> str | None:
     return None
 
 
+def _companies(settings: Settings) -> Callable[[], Mapping[str, Party]]:
+    if settings.companies_file is None:
+        return dict
+    return Reloaded(settings.companies_file, read_companies, (OSError, ValueError))
+
+
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     """The push edge of the companies.
 
     Raises:
-        OSError, ValueError: the companies' file cannot be read.
+        OSError, ValueError: the companies' file or the receipts' key cannot be used.
     """
-    companies = read_companies(settings.companies_file) if settings.companies_file is not None else {}
+    companies = _companies(settings)
+    receipts = Receipts.of_file(settings.receipt_key_file)
     publisher = Publisher(settings.kafka, client_id="utilities-api")
     pool: postgres.Pool | None = None
     registry: registries.CurrentRegistry | None = None
@@ -78,22 +89,20 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething utilities", version="1", lifespan=lifespan)
     problems.install(app)
-    app.include_router(push.routes(companies, lambda: publisher, current_registry, Topics(settings.topic_prefix), clock))
+    peers = Peers(settings.trusted_proxies, settings.certificate_header)
+    edge = Edge("utilities", receipts, clock, peers, settings.most_bytes_in_flight)
+    app.include_router(push.routes(companies, lambda: publisher, current_registry, Topics(settings.topic_prefix), edge))
+    app.include_router(key_set(receipts))
     web.add_health(app, {"postgres": database, "kafka": reachable})
 
     @app.get("/asyncapi.json", tags=["contracts"])
-    async def asyncapi() -> object:
-        """What the worker reads, as AsyncAPI."""
-        return AsyncAPI(_described(settings), title="onething utilities", version="1").to_specification().to_jsonable()
+    async def asyncapi() -> dict[str, Any]:
+        """What the worker reads and writes, as AsyncAPI 3."""
+        return describe(
+            "onething utilities worker", settings.kafka, settings.topic_prefix, reads=["utility-events"], writes=["progress", "parked"]
+        )  # fmt: skip
 
     return app
-
-
-def _described(settings: Settings) -> KafkaBroker:
-    """The worker's broker with its subscription, never started: for its description alone."""
-    broker = KafkaBroker(settings.kafka)
-    kafka.subscribe(broker, Topics(settings.topic_prefix), None, settings.batch_records)  # type: ignore[arg-type]
-    return broker
 
 
 def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:

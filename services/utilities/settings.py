@@ -4,17 +4,21 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ConfigDict, RootModel, SecretStr
+from pydantic import ConfigDict, Field, RootModel, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.push.body import MOST_BYTES
+from shared.push.edge import MOST_BYTES_IN_FLIGHT
+from shared.push.peers import CERTIFICATE_HEADER, Networks
 from shared.signing import Party, PartyEntry
 
 
 class Settings(BaseSettings):
     """What the processes need. ``postgres_dsn`` is the service's own role; ``postgres_admin_dsn`` is for migrations only.
 
-    ``companies_file`` is JSON, read once: ``{"<company>": {"secrets": ["whsec_…"]}}``; several secrets while they are
-    exchanged.
+    ``companies_file`` is JSON, read at start and again when it changes: ``{"<company>": {"secrets": ["whsec_…"]}}``; several
+    secrets while they are exchanged, the rest in ``docs/signatures.md``. ``receipt_key_file``, ``trusted_proxies``,
+    ``certificate_header`` and ``most_bytes_in_flight`` are the push edge's, as in intake.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -26,6 +30,10 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr
     postgres_admin_dsn: SecretStr | None = None
     companies_file: Path | None = None
+    receipt_key_file: Path | None = None
+    trusted_proxies: Networks = ()
+    certificate_header: str = CERTIFICATE_HEADER
+    most_bytes_in_flight: int = Field(default=MOST_BYTES_IN_FLIGHT, ge=MOST_BYTES)
     pool_size: int = 8
     batch_records: int = 5000
 

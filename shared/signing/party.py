@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -31,12 +31,6 @@ class Party:
     addresses: tuple[Network, ...] = ()
     client_certificate: str | None = None
     events_per_second: float | None = None
-
-    def bound_to(self, address: str | None, certificate: str | None) -> bool:
-        """Whether a request from ``address`` that presented ``certificate`` may be this party's."""
-        if self.client_certificate is not None and certificate != self.client_certificate:
-            return False
-        return not self.addresses or (address is not None and any(ip_address(address) in net for net in self.addresses))
 
 
 def _fingerprint(given: str) -> str:

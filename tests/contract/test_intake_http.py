@@ -25,7 +25,10 @@ OTHERS = "urn:onething:province:shanxi"
 @pytest.fixture
 async def client(kafka: str, topics: Topics, credentials: Credentials) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the api, which runs within the test with its real lifespan."""
-    settings = Settings(kafka=kafka, topic_prefix=topics.prefix, senders_file=credentials.senders_file)
+    settings = Settings(
+        kafka=kafka, topic_prefix=topics.prefix, senders_file=credentials.senders_file,
+        receipt_key_file=credentials.receipt_key_file,
+    )  # fmt: skip
     async with running(build_api(settings)) as found:
         yield found
 
@@ -59,7 +62,9 @@ async def test_one_event_is_stored_when_the_answer_says_so(
 ) -> None:
     answer = await push(client, secret, event("e-1", "BD1", county="130621002003"))
     assert (answer.status_code, answer.headers["content-type"]) == (202, "application/json")
-    assert answer.json() == {"accepted": 1, "rejected": 0, "results": [{"index": 0, "id": "e-1", "status": "accepted"}]}
+    told = answer.json()
+    assert told.pop("receipt").count(".") == 2
+    assert told == {"accepted": 1, "rejected": 0, "results": [{"index": 0, "id": "e-1", "status": "accepted"}]}
     [record] = await records_of(kafka, topics.case_events)
     assert record.key == b"BD1"
     assert dict(record.headers)["content-type"] == b"application/cloudevents+json; charset=UTF-8"
@@ -95,7 +100,10 @@ async def test_any_of_a_senders_keys_signs(kafka: str, topics: Topics, credentia
     new = credentials.companies["gas-1"]
     senders = {SENDER: {"source": "urn:onething:province:hebei", "secrets": [secret, new]}}
     credentials.senders_file.write_text(orjson.dumps(senders).decode())
-    settings = Settings(kafka=kafka, topic_prefix=topics.prefix, senders_file=credentials.senders_file)
+    settings = Settings(
+        kafka=kafka, topic_prefix=topics.prefix, senders_file=credentials.senders_file,
+        receipt_key_file=credentials.receipt_key_file,
+    )  # fmt: skip
     async with running(build_api(settings)) as both:
         assert [(await push(both, key, event())).status_code for key in (secret, new)] == [202, 202]
 
@@ -256,7 +264,7 @@ async def test_it_is_ready_alive_and_documented(client: httpx.AsyncClient, secre
     assert (await client.get("/readyz")).json() == {"status": "ready", "wrong": {}}
     openapi = (await client.get("/openapi.json")).json()
     operation = openapi["paths"]["/v1/senders/{sender_id}/events"]["post"]
-    assert operation["requestBody"]["content"].keys() == {MEDIA_TYPE, BATCH_MEDIA_TYPE}
+    assert operation["requestBody"]["content"].keys() == {MEDIA_TYPE, BATCH_MEDIA_TYPE, "application/json"}
     assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= {p["name"] for p in operation["parameters"]}
     answers = operation["responses"]
     assert {"202", "400", "401", "403", "413", "415", "422", "503"} <= answers.keys()

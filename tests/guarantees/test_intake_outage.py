@@ -30,7 +30,10 @@ async def test_without_kafka_it_says_503_in_time_and_recovers_by_itself(
     broker: Broker, credentials: Credentials, tmp_path: Path
 ) -> None:
     secret, topics = credentials.senders[SENDER], Topics("outage")
-    settings = Settings(kafka=broker.address, topic_prefix=topics.prefix, senders_file=credentials.senders_file)
+    settings = Settings(
+        kafka=broker.address, topic_prefix=topics.prefix, senders_file=credentials.senders_file,
+        receipt_key_file=credentials.receipt_key_file,
+    )  # fmt: skip
     part = broker.part(tmp_path / "kafka.log")
     told_503: list[str] = []
     told_202: list[str] = []

@@ -4,18 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
 
 from services.intake.domain import SHOWN_FIELDS, Sender, judge
-from services.intake.handlers import SERVICE
-from shared.clock import Clock
 from shared.events import case
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Publisher, Topics
 from shared.problems import MEDIA_TYPE as PROBLEM
 from shared.problems import Problem
-from shared.push import MOST_EVENTS, authenticate, parse, read_body, settle
+from shared.push import HANDSHAKE, JSON_MEDIA_TYPE, MOST_EVENTS, Edge, handshake, settle
 
 
 class Result(BaseModel):
@@ -33,6 +31,7 @@ class Answer(BaseModel):
     accepted: int
     rejected: int
     results: list[Result]
+    receipt: str = Field(description="A compact JWS (Ed25519, /.well-known/jwks.json): what is proven to be stored.")
 
 
 _PROBLEM: Final[dict[str, Any]] = {
@@ -58,12 +57,14 @@ _PROBLEM: Final[dict[str, Any]] = {
 ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": description, "content": {PROBLEM: {"schema": _PROBLEM}}}
     for status, description in {
-        400: "The body is not JSON, or not of the kind that its media type says.",
+        400: "The body is not JSON, or not of the kind that its media type or coding says.",
         401: "The signature is missing or wrong, its timestamp stale, or the sender unknown: the same words for all.",
-        403: "No event bears the sender's own source: see `results`. Nothing is parked.",
-        413: "Over 1,000 events or 5 MiB: split the batch.",
-        415: "Neither a CloudEvent nor a batch of them.",
+        403: "No event is the sender's to send (its own source, its own items): see `results`. Nothing is parked.",
+        408: "The body did not come within 30 s. Nothing is parked.",
+        413: "Over 1,000 events or 5 MiB, after inflation too: split the batch.",
+        415: "Neither a CloudEvent nor a batch of them, not in UTF-8, or of another coding than gzip.",
         422: "No event is valid (see `results`), or the batch is empty. Nothing is parked.",
+        429: "Too fast: send the same events again after `Retry-After` seconds. Nothing is parked.",
         503: "Not known to be stored: send the same events again, after `Retry-After` seconds.",
     }.items()
 }
@@ -95,6 +96,10 @@ _BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             MEDIA_TYPE: {"schema": _EVENT},
+            JSON_MEDIA_TYPE: {
+                "schema": {"type": "object", "description": "Binary mode: `data`, with the attributes as `ce-` headers."},
+                "example": _EVENT["example"]["data"],
+            },
             BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MOST_EVENTS}},
         },
     },
@@ -103,29 +108,33 @@ _BODY: Final[dict[str, Any]] = {
         for name, description in {
             "webhook-id": "The request's id; the same when it is sent again.",
             "webhook-timestamp": "Seconds since the epoch, within 300 s of our clock.",
-            "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; several, separated by spaces.",
+            "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 (or `v1sm3,` and that of HMAC-SM3) over `id.timestamp.body`,"
+            " the body as it is sent; several, separated by spaces.",
         }.items()
     ],
 }
 
 
 def routes(
-    senders: Callable[[], Mapping[str, Sender]], publisher: Callable[[], Publisher], topics: Topics, clock: Clock
+    senders: Callable[[], Mapping[str, Sender]], publisher: Callable[[], Publisher], topics: Topics, edge: Edge
 ) -> APIRouter:
     """The pushing routes; ``senders`` gives those of now, ``publisher`` the one that stands while the process runs."""
     router = APIRouter(tags=["push"])
 
     @router.post("/v1/senders/{sender_id}/events", status_code=202, responses=ANSWERS, openapi_extra=_BODY)
-    async def push_events(sender_id: str, request: Request) -> JSONResponse:
-        """Takes one CloudEvent or a batch, signed by Standard Webhooks; 202 once Kafka has stored what is accepted."""
-        body = await read_body(request)
+    async def push_events(sender_id: str, request: Request) -> Response:
+        """Takes one CloudEvent or a batch, signed; 202 with a receipt once Kafka has stored what is accepted."""
         sender = senders().get(sender_id)
-        authenticate(request, sender.party if sender else None, body, clock)
-        push = parse(request, body)
-        now = clock()
-        return await settle(
-            push, lambda item: judge(item, sender, now), publisher(), service=SERVICE, sender=sender_id,
-            topic=topics.case_events, parked_topic=topics.parked, shown_fields=SHOWN_FIELDS, clock=clock,
-        )  # fmt: skip
+        async with edge.received(request, sender_id, sender.party if sender else None) as push:
+            now = edge.clock()
+            return await settle(
+                push, lambda item: judge(item, sender, now), publisher(), edge, sender=sender_id, topic=topics.case_events,
+                parked_topic=topics.parked, shown_fields=SHOWN_FIELDS, sandbox=sender is not None and sender.sandbox,
+            )  # fmt: skip
+
+    @router.options("/v1/senders/{sender_id}/events", status_code=200, response_class=Response, responses=HANDSHAKE)
+    async def webhook_handshake(sender_id: str, request: Request) -> Response:
+        """The handshake of the CloudEvents webhook specification; the same for every sender, known or not."""
+        return handshake(request)
 
     return router

@@ -1,0 +1,128 @@
+"""Judging a push, storing what came of it, and the answer with its receipt."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+import orjson
+from fastapi.responses import Response
+from prometheus_client import Counter
+
+from shared.kafka.publisher import KafkaUnavailable, Message, Publisher
+from shared.parking import parked_event
+from shared.problems import ProblemError, problem
+from shared.push.edge import Edge
+from shared.push.framing import Push
+from shared.verdicts import NOT_ENTITLED, Accepted, Rejected, Verdict
+
+Judge = Callable[[object], Verdict]
+
+EVENTS = Counter("onething_push_events_total", "Pushed events by service and outcome.", ["service", "outcome"])
+IGNORED_FIELDS = Counter("onething_push_ignored_fields_total", "Unknown fields left out of pushed events.", ["service"])
+
+TITLES: Final = {
+    NOT_ENTITLED: "Not entitled",
+    "malformed": "Malformed event",
+    "unknown-county": "Unknown county",
+    "unknown-item": "Unknown item",
+    "future": "Time in the future",
+    "invalid": "Invalid event",
+    "unknown-code": "Unknown code",
+    "unknown-table": "Unknown table",
+    "no-dialect": "No dialect",
+}
+
+
+async def settle(
+    push: Push,
+    judge: Judge,
+    publisher: Publisher,
+    edge: Edge,
+    *,
+    sender: str,
+    topic: str,
+    parked_topic: str,
+    shown_fields: Collection[str],
+    sandbox: bool = False,
+) -> Response:
+    """Judges every item, publishes what is accepted, parks what is not, and answers only when that is durable.
+
+    In a ``sandbox`` everything is judged and answered alike, and nothing is published or parked; the receipt says so.
+
+    Raises:
+        ProblemError: 403 or 422 with the results when no item is accepted (then nothing is parked: the sender was
+            told and keeps them); 503 when Kafka does not confirm in time.
+    """
+    service, now = edge.service, edge.clock()
+    verdicts = [judge(item) for item in push.items]
+    results = [_result(index, verdict) for index, verdict in enumerate(verdicts)]
+    accepted = [verdict for verdict in verdicts if isinstance(verdict, Accepted)]
+    rejected = len(verdicts) - len(accepted)
+    if not accepted:
+        EVENTS.labels(service, "rejected").inc(rejected)
+        raise _all_rejected([verdict for verdict in verdicts if isinstance(verdict, Rejected)], results)
+    messages = [Message(topic, verdict.key, value) for verdict in accepted for value in verdict.values()]
+    for index, verdict in enumerate(verdicts) if rejected else ():
+        if isinstance(verdict, Rejected):
+            origin = f"http/{service}/{sender}/{_printable(push.request_id)}/{index}"
+            item = push.items[index]
+            value = parked_event(
+                service=service, origin=origin, verdict=verdict, raw=_bytes_of(item), item=item,
+                fields=shown_fields, sender=sender, at=now,
+            )  # fmt: skip
+            messages.append(Message(parked_topic, origin, value))
+    if not sandbox:
+        await _publish(publisher, messages, service, len(verdicts))
+        EVENTS.labels(service, "accepted").inc(len(accepted))
+        EVENTS.labels(service, "rejected").inc(rejected)
+        IGNORED_FIELDS.labels(service).inc(sum(verdict.ignored for verdict in accepted))
+    else:
+        EVENTS.labels(service, "sandbox").inc(len(verdicts))
+    receipt = edge.receipts.sign(
+        service=service, sender=sender, at=edge.clock(), request_id=push.request_id, digest=push.digest,
+        events=[verdict.event_id for verdict in accepted], sandbox=sandbox,
+    )  # fmt: skip
+    answer = {"accepted": len(accepted), "rejected": rejected, "results": results, "receipt": receipt}
+    return Response(orjson.dumps(answer), 202, media_type="application/json")
+
+
+async def _publish(publisher: Publisher, messages: Sequence[Message], service: str, events: int) -> None:
+    try:
+        await publisher.publish(messages)
+    except KafkaUnavailable:
+        EVENTS.labels(service, "unavailable").inc(events)
+        raise ProblemError(
+            503, "not-known-to-be-stored", "send the same events again with the same ids; sending twice never counts twice",
+            retry_after=5,
+        ) from None  # fmt: skip
+
+
+def _all_rejected(rejected: Sequence[Rejected], results: list[dict[str, Any]]) -> ProblemError:
+    answer = {"accepted": 0, "rejected": len(rejected), "results": results}
+    errors = rejected[0].errors if len(rejected) == 1 else ()
+    if all(verdict.reason == NOT_ENTITLED for verdict in rejected):
+        return ProblemError(403, NOT_ENTITLED, "these events are not yours to send: see the results", errors=errors, extra=answer)
+    reason = rejected[0].reason if len(rejected) == 1 else "all-rejected"
+    return ProblemError(
+        422, reason, "no event was accepted: mend what the results name and send them again", errors=errors, extra=answer
+    )
+
+
+def _result(index: int, verdict: Verdict) -> dict[str, Any]:
+    if isinstance(verdict, Accepted):
+        return {"index": index, "id": verdict.event_id, "status": "accepted"}
+    body = problem(
+        verdict.reason, TITLES.get(verdict.reason, "Rejected"), "mend the places named in errors and send it again", verdict.errors
+    )
+    return {"index": index, "id": verdict.event_id, "status": "rejected", "problem": body.model_dump(exclude_none=True)}
+
+
+def _bytes_of(item: object) -> bytes:
+    """The item's JSON, for its digest; empty where it is nested too deeply to be written again."""
+    try:
+        return orjson.dumps(item)
+    except orjson.JSONEncodeError:
+        return b""
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)[:128]

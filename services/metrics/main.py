@@ -12,7 +12,6 @@ import structlog
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
-from faststream.specification import AsyncAPI
 from pydantic import ValidationError
 
 from services.metrics import kafka, rebuild
@@ -26,6 +25,7 @@ from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka.asyncapi import describe
 
 log = structlog.get_logger()
 
@@ -83,18 +83,13 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     web.add_health(app, {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])
-    async def asyncapi() -> object:
-        """What the worker reads, as AsyncAPI."""
-        return AsyncAPI(_described(settings), title="onething metrics", version="1").to_specification().to_jsonable()
+    async def asyncapi() -> dict[str, object]:
+        """What the worker reads and writes, as AsyncAPI 3."""
+        return describe(
+            "onething metrics worker", settings.kafka, settings.topic_prefix, reads=["case-events", "progress"], writes=["parked"]
+        )  # fmt: skip
 
     return app
-
-
-def _described(settings: Settings) -> KafkaBroker:
-    """The worker's broker with its subscriptions, never started: for its description alone."""
-    broker = KafkaBroker(settings.kafka)
-    kafka.subscribe(broker, Topics(settings.topic_prefix), None, None, settings.group, settings.batch_records)  # type: ignore[arg-type]
-    return broker
 
 
 def build_worker(settings: Settings) -> FastAPI:

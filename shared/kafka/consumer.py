@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
@@ -146,6 +146,18 @@ class PartitionConsumer(ConsumerRebalanceListener):
         """Whether it is a member of its group, and not halted."""
         consumer = self._subscriber.consumer
         return consumer is not None and self.halted is None and bool(self._subscriber.running)
+
+    async def ends(self) -> dict[int, int]:
+        """The offset that the next record of each partition will get, of the whole topic, whosever the partitions are.
+
+        Raises:
+            KafkaError: the broker does not answer, or no consumer has started yet.
+        """
+        if self._subscriber.consumer is None:
+            raise KafkaConnectionError("not consuming yet")
+        numbers = await self._consumer._client._wait_on_metadata(self.topic)
+        ends = await self._consumer.end_offsets([TopicPartition(self.topic, number) for number in numbers])
+        return {partition.partition: end for partition, end in ends.items()}
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:

@@ -1,18 +1,28 @@
-"""The worker's subscription to ``province-push``."""
+"""The worker's subscriptions: ``province-push`` that it takes, ``case-events`` and ``parked`` that it indexes."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 from uuid import UUID
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
+from prometheus_client import Counter
 
 from services.intake.domain import Sender
-from services.intake.handlers import taking
+from services.intake.handlers import indexing, taking
+from shared import offsets
 from shared.clock import Clock
-from shared.kafka import Halt, PartitionConsumer, Publisher, Record, Topics
+from shared.kafka import Halt, KafkaUnavailable, PartitionConsumer, Publisher, Record, Topics
+from shared.postgres import Pool
 
 GROUP: Final = "onething-intake"
+INDEX_GROUP: Final = "onething-intake-index"
+
+INDEXED = Counter("onething_intake_indexed_total", "Records that were indexed.", ["topic"])
+
+Take = Callable[[Pool, str, int, int, Sequence[Record]], Awaitable[int]]
+"""A use case that indexes a partition's records: pool, topic, partition, expected offset, records."""
 
 
 class ProvincePush:
@@ -39,6 +49,50 @@ class ProvincePush:
         return int(records[-1].offset) + 1
 
 
+class Index:
+    """A partition's way into the index; the offset lives there (``docs/decisions/0006-offset-in-the-database.md``)."""
+
+    def __init__(self, take: Take, pool: Pool) -> None:
+        self._take = take
+        self._pool = pool
+
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
+        async with self._pool.acquire() as db:
+            try:
+                return await offsets.position(db, partition.topic, partition.partition, topic_id)
+            except offsets.OtherTopic as error:
+                raise Halt(str(error)) from error
+
+    async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
+        following = await self._take(self._pool, partition.topic, partition.partition, expected, records)
+        INDEXED.labels(partition.topic).inc(len(records))
+        return following
+
+
 def subscribe(broker: KafkaBroker, topics: Topics, handler: ProvincePush, batch_records: int) -> PartitionConsumer:
     """The worker's consumer; call before the broker starts."""
     return PartitionConsumer(broker, topics.province_push, GROUP, handler, batch_records)
+
+
+def subscribe_index(
+    broker: KafkaBroker, topics: Topics, pool: Pool, senders: Callable[[], Collection[Sender]], batch_records: int
+) -> list[PartitionConsumer]:
+    """The consumers of what is indexed; call before the broker starts."""
+    return [
+        PartitionConsumer(broker, topics.case_events, INDEX_GROUP, Index(indexing.index_events, pool), batch_records),
+        PartitionConsumer(
+            broker, topics.parked, f"{INDEX_GROUP}-parked", Index(indexing.parked_indexer(senders), pool), batch_records
+        ),
+    ]
+
+
+async def ends(consumers: Collection[PartitionConsumer]) -> dict[tuple[str, int], int]:
+    """The offset that the next record of each partition of the consumers' topics will get.
+
+    Raises:
+        KafkaUnavailable: the broker does not answer.
+    """
+    try:
+        return {(consumer.topic, number): end for consumer in consumers for number, end in (await consumer.ends()).items()}
+    except KafkaError as error:
+        raise KafkaUnavailable(type(error).__name__) from error

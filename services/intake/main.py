@@ -3,18 +3,25 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Final
 
+import httpx
 import structlog
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from pydantic import ValidationError
 
 from services.intake import kafka
-from services.intake.http import push
+from services.intake.domain import Sender
+from services.intake.handlers import indexing
+from services.intake.handlers.mending import Mender
+from services.intake.http import parked, push, status
+from services.intake.http.access import Index
+from services.intake.http.what_if import WhatIf
 from services.intake.settings import SendersFileError, Settings, read_senders
+from services.intake.store import index as store
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
@@ -25,6 +32,7 @@ from shared.reloading import Reloaded
 
 log = structlog.get_logger()
 
+WHAT_IF_SECONDS: Final = 30.0
 MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, postgres.MigrationError, *postgres.Unavailable)
 """What the operator can mend: the message says enough without a traceback."""
 
@@ -42,22 +50,37 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     senders = Reloaded(settings.senders_file, read_senders, SendersFileError)
     receipts = Receipts.of_file(settings.receipt_key_file)
     publisher = Publisher(settings.kafka, client_id="intake-api")
+    topics = Topics(settings.topic_prefix)
+    pool: postgres.Pool | None = None
+    client: httpx.AsyncClient | None = None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with publisher:
+        nonlocal pool, client
+        async with (
+            publisher,
+            _index_pool(settings, "intake-api") as pool,
+            httpx.AsyncClient(trust_env=False, timeout=WHAT_IF_SECONDS) as client,
+        ):
             yield
+
+    def metrics() -> WhatIf:
+        assert client is not None, "requests come within the lifespan"
+        return WhatIf(client, settings.metrics_url, settings.operator_token.get_secret_value())
 
     app = FastAPI(title="onething intake", version="1", lifespan=lifespan)
     problems.install(app)
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
     edge = Edge("intake", receipts, clock, peers, settings.most_bytes_in_flight)
-    app.include_router(push.routes(senders, lambda: publisher, Topics(settings.topic_prefix), edge))
+    index = Index(lambda: pool, settings.operator_token.get_secret_value())
+    app.include_router(push.routes(senders, lambda: publisher, topics, edge))
+    app.include_router(status.routes(senders, index, topics, edge))
+    app.include_router(parked.routes(index, Mender(senders, lambda: publisher, topics, clock), metrics))
     app.include_router(key_set(receipts))
     web.add_health(app, {"kafka": lambda: _reachable(publisher, settings)})
 
     @app.get("/asyncapi.json", tags=["contracts"])
-    async def asyncapi() -> dict[str, Any]:
+    async def asyncapi() -> dict[str, object]:
         """What the worker reads and writes, as AsyncAPI 3."""
         return describe(
             "onething intake worker", settings.kafka, settings.topic_prefix, reads=["province-push"], writes=["case-events", "parked"]
@@ -66,8 +89,20 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     return app
 
 
+@contextlib.asynccontextmanager
+async def _index_pool(settings: Settings, application: str, **session: str) -> AsyncIterator[postgres.Pool | None]:
+    """The index's pool, which opens while the database is away; ``None`` where no database is configured."""
+    if settings.postgres_dsn is None:
+        log.warning("no_index", what_to_do="set ONETHING_POSTGRES_DSN to have events and parked records indexed")
+        yield None
+        return
+    dsn = settings.postgres_dsn.get_secret_value()
+    async with await postgres.open_pool(dsn, application=application, size=settings.pool_size, least=0, **session) as pool:
+        yield pool
+
+
 def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
-    """The worker: the consumer of ``province-push``, and a small app that shows its health.
+    """The worker: the consumer of ``province-push``, those of the index, and a small app that shows their health.
 
     Raises:
         SendersFileError: the senders file cannot be used.
@@ -75,31 +110,63 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     topics = Topics(settings.topic_prefix)
     senders = Reloaded(settings.senders_file, read_senders, SendersFileError)
     publisher = Publisher(settings.kafka, client_id="intake-worker")
-    consumer: PartitionConsumer | None = None
+    consumers: list[PartitionConsumer] = []
+    pool: postgres.Pool | None = None
+
+    def known() -> Collection[Sender]:
+        return senders().values()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        nonlocal consumer
-        async with publisher:
+        nonlocal pool
+        # Offset and rows commit together, so a crash that loses the last commits loses nothing: they are indexed again.
+        session = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "5s"}
+        async with publisher, _index_pool(settings, "intake-worker", **session) as pool:
             broker = KafkaBroker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
-            handler = kafka.ProvincePush(lambda: senders().values(), publisher, topics, clock, settings.most_unusable)
-            consumer = kafka.subscribe(broker, topics, handler, settings.batch_records)
-            starting = asyncio.create_task(start_patiently(broker))
+            handler = kafka.ProvincePush(known, publisher, topics, clock, settings.most_unusable)
+            consumers.append(kafka.subscribe(broker, topics, handler, settings.batch_records))
+            tasks = [asyncio.create_task(start_patiently(broker))]
+            if pool is not None:
+                indexes = kafka.subscribe_index(broker, topics, pool, known, settings.batch_records)
+                consumers.extend(indexes)
+                tasks.append(asyncio.create_task(indexing.note_for_ever(pool, lambda: kafka.ends(indexes), clock)))
             yield
-            starting.cancel()
-            await asyncio.wait([starting])
-            await consumer.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for consumer in consumers:
+                await consumer.stop()
             await broker.stop()
 
-    async def consuming() -> str | None:
-        if consumer is None:
-            return "starting"
-        return consumer.halted or (None if consumer.ready else "not consuming yet")
+    def consuming(place: slice) -> web.Check:
+        async def check() -> str | None:
+            chosen = consumers[place]
+            halted = [consumer.halted for consumer in chosen if consumer.halted]
+            return (
+                halted[0] if halted else None if all(consumer.ready for consumer in chosen) and consumers else "not consuming yet"
+            )
+
+        return check
+
+    async def indexed() -> str | None:
+        return "starting" if pool is None else await _database(pool)
 
     app = FastAPI(title="onething intake worker", version="1", lifespan=lifespan)
     problems.install(app)
-    web.add_health(app, {"kafka": lambda: _reachable(publisher, settings), "province-push": consuming})
+    checks = {"kafka": lambda: _reachable(publisher, settings), "province-push": consuming(slice(1))}
+    if settings.postgres_dsn is not None:
+        checks |= {"postgres": indexed, "index": consuming(slice(1, None))}
+    web.add_health(app, checks)
     return app
+
+
+async def _database(pool: postgres.Pool) -> str | None:
+    try:
+        async with asyncio.timeout(2), pool.acquire() as db:
+            await store.answers(db)
+    except postgres.Unavailable as error:
+        return f"PostgreSQL does not answer: {type(error).__name__}"
+    return None
 
 
 async def _reachable(publisher: Publisher, settings: Settings) -> str | None:

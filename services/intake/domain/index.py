@@ -14,6 +14,7 @@ from shared.events.envelope import Envelope
 from shared.events.parked import Parked
 from shared.parking import HIDDEN
 
+INTAKE: Final = "intake"
 METRICS: Final = "metrics"
 """The service that parks what stands on ``case-events`` and cannot be counted."""
 
@@ -64,8 +65,11 @@ class Unusable(NamedTuple):
     parked_at: datetime
 
 
-def read_parked(value: bytes | None) -> Unusable | None:
-    """The parked record in a record of ``parked``; ``None`` where it is none that can be kept."""
+def read_parked(value: bytes | None, sources: Mapping[str, str]) -> Unusable | None:
+    """The parked record in a record of ``parked``; ``None`` where it is none that can be kept.
+
+    ``sources`` gives the source of each sender: a row of a dialect names none.
+    """
     try:
         content = orjson.loads(value or b"")
         envelope = Envelope.model_validate(content)
@@ -77,7 +81,8 @@ def read_parked(value: bytes | None) -> Unusable | None:
     payload = body.payload or {}
     data = payload.get("data")
     case_no = _shown(data.get("case_no") if isinstance(data, Mapping) else None) or _shown(payload.get("subject"))
-    source, event_id = _shown(payload.get("source")), _shown(body.event_id) or _shown(payload.get("id"))
+    own = sources.get(body.sender or "") if body.service == INTAKE else None
+    source, event_id = _shown(payload.get("source")) or own, _shown(body.event_id) or _shown(payload.get("id"))
     return Unusable(
         envelope.id, body.service, body.origin, body.reason, [error.model_dump() for error in body.errors], body.sender,
         source, event_id, case_no, event_key(source, event_id) if source and event_id else None,

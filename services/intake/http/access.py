@@ -1,0 +1,81 @@
+"""What the routes that ask share: the index's database, which may be away, and the operator's token."""
+
+import asyncio
+import contextlib
+import hmac
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from shared.postgres import Connection, Pool, Unavailable
+from shared.problems import MEDIA_TYPE, ProblemError
+
+PATIENCE_SECONDS: Final = 5.0
+OPERATOR: Final = "operator"
+_WHO: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+
+_bearer: Final = HTTPBearer(auto_error=False, description="operator_token of endpoints.json")
+Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+class Index:
+    """The index's database as the routes use it; ``pool`` gives ``None`` where none is configured."""
+
+    def __init__(self, pool: Callable[[], Pool | None], operator_token: str) -> None:
+        self._pool = pool
+        self._token = operator_token
+
+    @contextlib.asynccontextmanager
+    async def connection(self, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Connection]:
+        """A connection, for so long.
+
+        Raises:
+            ProblemError: 503; the database is away, or none is configured. Pushing goes on without it.
+        """
+        pool = self._pool()
+        if pool is None:
+            raise _away("no database is configured: set ONETHING_POSTGRES_DSN")
+        try:
+            async with asyncio.timeout(seconds), pool.acquire() as db:
+                yield db
+        except Unavailable as error:
+            raise _away(f"the index cannot be asked now ({type(error).__name__}); pushing goes on. Ask again") from None
+
+    async def operator(self, given: Given) -> None:
+        """Passes with the operator's token; an empty one opens nothing.
+
+        Raises:
+            ProblemError: 401.
+        """
+        shown = given.credentials.encode() if given else b""
+        if not (self._token and hmac.compare_digest(shown, self._token.encode())):
+            raise ProblemError(401, "token", "send the operator's token: Authorization: Bearer …")
+
+
+def _away(why: str) -> ProblemError:
+    return ProblemError(503, "index-unavailable", why, retry_after=5)
+
+
+async def _who(operator: Annotated[str | None, Header(alias="onething-operator")] = None) -> str:
+    """Who asks, for the audit: a name that the holder of the token gives, else ``operator``."""
+    return operator if operator is not None and _WHO.fullmatch(operator) else OPERATOR
+
+
+Who = Annotated[str, Depends(_who)]
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer, for its description."""
+    return {status: {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {}}} for status in statuses}
+
+
+PROBLEMS: Final = {
+    401: "The token, or the signature, is missing or wrong.",
+    404: "No parked record has this id.",
+    409: "It was replayed: what it became stands on the log.",
+    422: "Something is wrong; `errors` points at it.",
+    503: "The index, or Kafka, or metrics does not answer: ask again after `Retry-After` seconds.",
+}

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+from services.intake.domain import rows
 from services.intake.main import build_api
 from services.intake.settings import Settings
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
@@ -264,7 +265,7 @@ async def test_it_is_ready_alive_and_documented(client: httpx.AsyncClient, secre
     assert (await client.get("/readyz")).json() == {"status": "ready", "wrong": {}}
     openapi = (await client.get("/openapi.json")).json()
     operation = openapi["paths"]["/v1/senders/{sender_id}/events"]["post"]
-    assert operation["requestBody"]["content"].keys() == {MEDIA_TYPE, BATCH_MEDIA_TYPE, "application/json"}
+    assert operation["requestBody"]["content"].keys() == {MEDIA_TYPE, BATCH_MEDIA_TYPE, "application/json", rows.MEDIA_TYPE}
     assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= {p["name"] for p in operation["parameters"]}
     answers = operation["responses"]
     assert {"202", "400", "401", "403", "413", "415", "422", "503"} <= answers.keys()

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from services.intake.domain import SHOWN_FIELDS, Sender, judge
+from services.intake.domain import SHOWN_FIELDS, Sender, rows
 from shared.events import case
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Publisher, Topics
 from shared.problems import MEDIA_TYPE as PROBLEM
-from shared.problems import Problem
-from shared.push import HANDSHAKE, JSON_MEDIA_TYPE, MOST_EVENTS, Edge, handshake, settle
+from shared.problems import Problem, ProblemError
+from shared.push import HANDSHAKE, JSON_MEDIA_TYPE, MOST_EVENTS, Edge, Unpack, handshake, settle
 
 
 class Result(BaseModel):
@@ -91,6 +91,18 @@ _EVENT: Final[dict[str, Any]] = {
     },
 }
 
+_ROWS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["table", "rows"],
+    "description": "Rows of the sender's dialect, where one is set for it (docs/dialects.md); one result a row.",
+    "properties": {
+        "table": {"type": "string", "examples": ["up_pro_accept"]},
+        "rows": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": MOST_EVENTS},
+    },
+    "example": {"table": "up_pro_result", "rows": [{"row_guid": "r-1", "project_no": "BD1", "result_type": "10",
+        "result_date": "2024-10-08 15:00:00", "cd_operation": "I", "cd_time": "2024-10-08 16:00:00"}]},
+}  # fmt: skip
+
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -101,6 +113,7 @@ _BODY: Final[dict[str, Any]] = {
                 "example": _EVENT["example"]["data"],
             },
             BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MOST_EVENTS}},
+            rows.MEDIA_TYPE: {"schema": _ROWS},
         },
     },
     "parameters": [
@@ -115,6 +128,17 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
+def _unpacked(content: object) -> list[Any]:
+    items = rows.rows_of(content)
+    if items is None:
+        raise ProblemError(400, "malformed", f'{rows.MEDIA_TYPE} holds {{"table": "…", "rows": […]}}')
+    return items
+
+
+_ROWS_TOO: Final[Mapping[str, Unpack]] = {rows.MEDIA_TYPE: _unpacked}
+_EVENTS_ALONE: Final[Mapping[str, Unpack]] = {}
+
+
 def routes(
     senders: Callable[[], Mapping[str, Sender]], publisher: Callable[[], Publisher], topics: Topics, edge: Edge
 ) -> APIRouter:
@@ -125,11 +149,13 @@ def routes(
     async def push_events(sender_id: str, request: Request) -> Response:
         """Takes one CloudEvent or a batch, signed; 202 with a receipt once Kafka has stored what is accepted."""
         sender = senders().get(sender_id)
-        async with edge.received(request, sender_id, sender.party if sender else None) as push:
+        further = _ROWS_TOO if sender and sender.dialect else _EVENTS_ALONE
+        async with edge.received(request, sender_id, sender.party if sender else None, further) as push:
             now = edge.clock()
             return await settle(
-                push, lambda item: judge(item, sender, now), publisher(), edge, sender=sender_id, topic=topics.case_events,
-                parked_topic=topics.parked, shown_fields=SHOWN_FIELDS, sandbox=sender is not None and sender.sandbox,
+                push, lambda item: rows.judge_item(item, sender, now), publisher(), edge, sender=sender_id,
+                topic=topics.case_events, parked_topic=topics.parked, shown_fields=SHOWN_FIELDS,
+                sandbox=sender is not None and sender.sandbox,
             )  # fmt: skip
 
     @router.options("/v1/senders/{sender_id}/events", status_code=200, response_class=Response, responses=HANDSHAKE)

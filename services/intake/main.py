@@ -83,7 +83,8 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     async def asyncapi() -> dict[str, object]:
         """What the worker reads and writes, as AsyncAPI 3."""
         return describe(
-            "onething intake worker", settings.kafka, settings.topic_prefix, reads=["province-push"], writes=["case-events", "parked"]
+            "onething intake worker", settings.kafka, settings.topic_prefix,
+            reads=["province-push", "case-events", "parked"], writes=["case-events", "parked"],
         )  # fmt: skip
 
     return app

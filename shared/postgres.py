@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -28,17 +28,23 @@ class MigrationError(Exception):
     """The database and the folder of migrations disagree; the message says how and what to do."""
 
 
-async def open_pool(dsn: str, *, application: str, size: int = 8, least: int = 1, **server_settings: str) -> Pool:
+async def open_pool(dsn: str, *, application: str, size: int = 8, **server_settings: str) -> Pool:
     """A pool whose sessions name themselves ``application`` and have ``server_settings``.
-
-    ``least`` sessions are made at once; with 0 the pool opens though the database be away, and each use finds out.
 
     Raises:
         OSError, asyncpg.PostgresError: the database does not answer or refuses.
     """
-    pool: Pool = await asyncpg.create_pool(
-        dsn, min_size=least, max_size=size, server_settings={"application_name": application, **server_settings}, command_timeout=60
-    )
+    return await _pool(dsn, application, 1, size, server_settings)
+
+
+async def open_pool_unasked(dsn: str, *, application: str, size: int = 8, **server_settings: str) -> Pool:
+    """As :func:`open_pool`, but it opens while the database is away too: each use finds out whether it answers."""
+    return await _pool(dsn, application, 0, size, server_settings)
+
+
+async def _pool(dsn: str, application: str, least: int, most: int, server_settings: Mapping[str, str]) -> Pool:
+    settings = {"application_name": application, **server_settings}
+    pool: Pool = await asyncpg.create_pool(dsn, min_size=least, max_size=most, server_settings=settings, command_timeout=60)
     return pool
 
 

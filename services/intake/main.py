@@ -98,7 +98,7 @@ async def _index_pool(settings: Settings, application: str, **session: str) -> A
         yield None
         return
     dsn = settings.postgres_dsn.get_secret_value()
-    async with await postgres.open_pool(dsn, application=application, size=settings.pool_size, least=0, **session) as pool:
+    async with await postgres.open_pool_unasked(dsn, application=application, size=settings.pool_size, **session) as pool:
         yield pool
 
 

@@ -13,12 +13,14 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.local import bench, case_history, upkeep
+from deploy.local import bench, case_history, receipt, senders, upkeep
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(case_history.app, name="case")
+app.add_typer(senders.app, name="senders")
+app.add_typer(receipt.app, name="receipt")
 console = Console()
 problems = Console(stderr=True)
 

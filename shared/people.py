@@ -34,8 +34,8 @@ _CHECK: Final = "10X98765432"
 _PHONE: Final = re.compile(r"(?!13(?:0[1-9]|1[01]))1[3-9]\d-?\d{4}-?\d{4}|0[1-9]\d{1,2}-[2-8]\d{6,7}")
 """A phone alone; but for what begins as a division of Hebei's cities (1301 to 1311), as our case numbers do."""
 
-_ELEVEN: Final = re.compile(r"[\d-]{11}")
-"""Nothing shorter is anybody's number: most identifiers are done with at once."""
+_ELEVEN: Final = re.compile(r"[0-9-]{11}")
+"""Nothing shorter is anybody's number: most identifiers are done with at once. A range, for ``\\d`` costs four times as much."""
 
 _EARLIEST: Final = date(1900, 1, 1)
 _CASES_DAY: Final = timedelta(days=366)
@@ -49,11 +49,16 @@ def is_somebodys(identifier: str, said_on: date | None = None) -> bool:
     An identity number has its form, a day of birth that there was, and the check digit that fits; one that ends with X is one
     though another digit be mistyped. ``said_on`` is the day on which the event was recorded, where it is known.
     """
-    if _ELEVEN.search(identifier) is None:
+    if not is_worth_a_look(identifier):
         return False
     return _PHONE.fullmatch(identifier) is not None or any(
         _born(found[2], said_on) and found[3].upper() in ("X", _check_digit(found[1])) for found in _IDENTITY.finditer(identifier)
     )
+
+
+def is_worth_a_look(identifier: str) -> bool:
+    """Whether ``identifier`` is long enough in digits to be anybody's number; where not, :func:`is_somebodys` is false."""
+    return _ELEVEN.search(identifier) is not None
 
 
 def may_be_somebodys(identifier: str, said_on: date | None = None) -> bool:
@@ -77,7 +82,7 @@ def _born(text: str, recorded: date | None) -> bool:
         born = date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except ValueError:
         return False
-    return born >= _EARLIEST and (recorded is None or not recorded - _CASES_DAY <= born <= recorded + timedelta(days=1))
+    return born >= _EARLIEST and (recorded is None or not -_CASES_DAY <= born - recorded <= timedelta(days=1))
 
 
 def _check_digit(digits: str) -> str:

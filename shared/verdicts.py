@@ -141,7 +141,7 @@ def read_data(model: type[Data], envelope: Envelope, data: Mapping[str, Any]) ->
         raise Refusal(reason, *_field_errors(error, "/data")) from None
 
 
-def refuse_future(model: BaseModel, now: datetime, *names: str) -> None:
+def refuse_future(model: object, now: datetime, *names: str) -> None:
     """Raises a :class:`Refusal` ``future`` if one of these times is over ten minutes ahead of ``now``."""
     errors = [
         FieldError(pointer=f"/data/{name}", message="over 10 minutes ahead of our clock: correct the sender's clock or the value")
@@ -157,11 +157,17 @@ def refuse_people(recorded_at: datetime, *identifiers: tuple[str, str | None]) -
 
     What names an event or a case reaches every topic and table, so it may name nobody (DESIGN §5).
     """
-    day = business_day(recorded_at)
+    doubtful = [(pointer, given) for pointer, given in identifiers if given is not None and people.is_worth_a_look(given)]
+    if not doubtful:
+        return
+    try:
+        day = business_day(recorded_at)
+    except OverflowError:
+        day = recorded_at.date()  # of the last hours of the year 9999
     errors = [
         FieldError(pointer=pointer, message="holds an identity number or is a phone's: use a number that tells of nobody")
-        for pointer, identifier in identifiers
-        if identifier is not None and people.is_somebodys(identifier, day)
+        for pointer, identifier in doubtful
+        if people.is_somebodys(identifier, day)
     ]
     if errors:
         raise Refusal(PERSONAL_DATA, *errors)

@@ -28,10 +28,8 @@ SETTINGS: Final = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # a deep state folder would make too long a path for a socket
     "max_connections": "200",
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
+    "max_wal_size": "6GB",  # a checkpoint too often would have each page that is touched logged whole again
     "checkpoint_timeout": "15min",
-    "wal_compression": "on",
     "password_encryption": "scram-sha-256",
     "log_destination": "stderr",
     "logging_collector": "off",
@@ -40,7 +38,10 @@ SETTINGS: Final = {
     "timezone": "UTC",
 }
 
-NOT_DURABLE: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+MOST_BUFFERS_MIB: Final = 4096
+FEWEST_BUFFERS_MIB: Final = 128
+
+NOT_DURABLE: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "256MB"}
 """For tests: a killed process still loses nothing, only a crash of the machine would."""
 
 
@@ -117,6 +118,12 @@ def _works(*command: str) -> bool:
         return False
 
 
+def buffers_mib() -> int:
+    """Memory for the server's own cache, in MiB: an eighth of the machine's, taken only as it fills."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return max(FEWEST_BUFFERS_MIB, min(MOST_BUFFERS_MIB, whole // 8))
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One cluster with everything it keeps in ``folder``. ``durable=False`` trades the machine's crash for speed."""
@@ -157,9 +164,14 @@ class Database:
 
     def part(self, log: Path) -> Part:
         """The server as a part; ready when it takes the administrator's log-in."""
-        settings = SETTINGS | {"port": str(self.port)} | ({} if self.durable else NOT_DURABLE)
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         programs, _ = binaries()
+        settings = SETTINGS | {"port": str(self.port), "shared_buffers": f"{buffers_mib()}MB"}
+        settings |= {} if self.durable else NOT_DURABLE
+        if self._takes(programs, "wal_compression", "lz4"):
+            # A page that is touched first since a checkpoint is logged whole. The older way of compressing it costs more
+            # than all else that counting asks of the server (docs/decisions/0020-growth.md).
+            settings |= {"wal_compression": "lz4"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Part(
             name="postgres",
             command=(str(programs / "postgres"), "-D", str(self._data), *options),
@@ -171,6 +183,12 @@ class Database:
             stop_seconds=30.0,
             before_restart=self._end_leftover,
         )
+
+    def _takes(self, programs: Path, name: str, value: str) -> bool:
+        """Whether this build of PostgreSQL knows ``value`` for the setting ``name``; needs the cluster."""
+        # "-C" comes first: only so it may be asked as root.
+        asked = [str(programs / "postgres"), "-C", name, "-D", str(self._data), "-c", f"{name}={value}"]
+        return subprocess.run(asked, capture_output=True, env=base_environment()).returncode == 0
 
     async def answers(self) -> bool:
         try:

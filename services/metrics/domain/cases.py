@@ -224,15 +224,17 @@ class Deltas:
         return [(item, county, day, moved) for (item, county, day), moved in self._moved.items() if any(moved)]
 
 
+def dump_event(event: CaseEvent) -> str:
+    """An event as the database keeps it: a JSON array in field order, absent fields at the end left out."""
+    end = len(event)
+    while event[end - 1] is None:
+        end -= 1
+    return orjson.dumps(event[:end]).decode()
+
+
 def dump_events(events: Iterable[CaseEvent]) -> str:
-    """Events as the database keeps them: JSON arrays in field order, absent fields at the end left out, joined by commas."""
-    rows = []
-    for event in events:
-        end = len(event)
-        while event[end - 1] is None:
-            end -= 1
-        rows.append(event[:end])
-    return orjson.dumps(rows)[1:-1].decode()
+    """Events as the database keeps them, joined by commas."""
+    return ",".join(map(dump_event, events))
 
 
 def load_events(text: str) -> tuple[CaseEvent, ...]:

@@ -9,7 +9,7 @@ tests hold the two ways equal.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from services.metrics.domain.cases import MEASURES, ONLINE_CHANNELS, CaseState, Deltas, day_of, dump_events
+from services.metrics.domain.cases import MEASURES, ONLINE_CHANNELS, CaseState, Deltas, day_of, dump_event
 
 _PLACES: Final[Mapping[str | None, int]] = {
     step: MEASURES.index(step) for step in ("applied", "accepted", "completed", "not_accepted", "returned", "withdrawn")
@@ -42,11 +42,11 @@ def quick_step(state: CaseState) -> QuickStep | None:
     if len(events) != 1:
         return None
     event = events[0]
-    place = _PLACES.get(event[3])
-    county, item, occurred_at = event[5], event[6], event[4]
-    if place is None or event[2] != "upsert" or county is None or item is None or occurred_at is None:
+    recorded_at, _, operation, step, occurred_at, county, item, channel, _, promised_on, _ = event
+    place = _PLACES.get(step)
+    if place is None or operation != "upsert" or county is None or item is None or occurred_at is None:
         return None
-    return QuickStep(version, event[0], place, day_of(occurred_at), county, item, event[7], event[9], dump_events(events))
+    return QuickStep(version, recorded_at, place, day_of(occurred_at), county, item, channel, promised_on, dump_event(event))
 
 
 def moved_by(step: QuickStep, *, fresh: bool, on_time: bool, deltas: Deltas) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests import load
 from tests.guarantees.scene import Scene
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @pytest.mark.parametrize("seed", [51])

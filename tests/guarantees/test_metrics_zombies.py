@@ -15,6 +15,8 @@ from tests import load
 from tests.guarantees.scene import Measured, Scene, metric
 from tests.metrics_support import until
 
+STOPPED_SECONDS = 60.0
+
 WAITING = """
 select 1 from pg_stat_activity
 where datname = current_database() and application_name = 'metrics-worker' and wait_event_type = 'Lock' and state = 'active'
@@ -47,7 +49,7 @@ async def test_a_worker_that_stood_still_while_another_took_over_is_fenced_out(s
         heir = await scene.worker()
         await scene.until_taken(2 * third)
         measured("a stopped worker's partitions, one of them inside a transaction, were taken over", time.monotonic() - stopped)
-        await asyncio.sleep(max(0.0, stopped + 20 - time.monotonic()))
+        await asyncio.sleep(max(0.0, stopped + STOPPED_SECONDS - time.monotonic()))
     finally:
         os.kill(zombie.pid, signal.SIGCONT)
 

@@ -7,16 +7,21 @@ from typing import Final, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from shared.events.envelope import MEDIA_TYPE
+from shared.kafka.lanes import CONTENT_TYPE, Delivery, Lanes, Pair
+from shared.kafka.placing import partition_of
+
+__all__ = ["CONTENT_TYPE", "KafkaUnavailable", "Message", "Publisher"]
 
 log = structlog.get_logger()
 
 RETRY_SECONDS: Final = 1.0
 """Between two attempts to reach a broker that has not answered yet."""
 
-CONTENT_TYPE: Final = ("content-type", f"{MEDIA_TYPE}; charset=UTF-8".encode())
+MOST_BATCH_BYTES: Final = 256 * 1024
+MOST_BYTES: Final = 1_000_000
+"""Key and value of one message at most: what Kafka takes by default (``message.max.bytes``), less what it adds."""
 
 
 class KafkaUnavailable(Exception):
@@ -43,6 +48,7 @@ class Publisher:
         self._client_id = client_id
         self._timeout = timeout_seconds
         self._producer: AIOKafkaProducer | None = None
+        self._lanes: Lanes | None = None
         self._connecting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,13 +71,12 @@ class Publisher:
                 bootstrap_servers=self._bootstrap,
                 client_id=self._client_id,
                 acks="all",
-                linger_ms=2,
-                max_batch_size=256 * 1024,
+                max_batch_size=MOST_BATCH_BYTES,
                 request_timeout_ms=int(self._timeout * 1000),
             )
             try:
                 await producer.start()
-                self._producer = producer
+                self._producer, self._lanes = producer, Lanes(producer)
                 return
             except (KafkaError, OSError) as error:
                 log.warning("kafka_unreachable", bootstrap=self._bootstrap, retry_in=RETRY_SECONDS, error=type(error).__name__)
@@ -88,19 +93,24 @@ class Publisher:
         """
         if not messages:
             return
-        if self._producer is None:
+        if self._producer is None or self._lanes is None:
             raise KafkaUnavailable("no broker has answered yet")
-        waits: list[asyncio.Future[object]] = []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
         try:
-            async with asyncio.timeout(self._timeout):
-                for message in messages:
-                    wait = await self._producer.send(message.topic, message.value, message.key.encode(), headers=[CONTENT_TYPE])
-                    waits.append(wait)
-                await asyncio.gather(*waits)
+            by_place = await _placed(self._producer, messages, deadline)
         except (TimeoutError, KafkaError, OSError) as error:
-            for wait in waits:
-                wait.cancel()  # nobody will ask for them any more
             raise KafkaUnavailable(f"{type(error).__name__}: {error}") from error
+        delivery = Delivery(loop.create_future())
+        for (topic, partition), pairs in by_place.items():
+            self._lanes.put(topic, partition, delivery, pairs)
+        expiry = loop.call_at(deadline, delivery.failed, TimeoutError("not confirmed in time"))
+        try:
+            await delivery.future
+        except (TimeoutError, KafkaError, OSError) as error:
+            raise KafkaUnavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            expiry.cancel()
 
     async def reachable(self) -> bool:
         """Whether a broker answers now; for readiness."""
@@ -112,3 +122,28 @@ class Publisher:
         except (TimeoutError, KafkaError, OSError):
             return False
         return True
+
+
+async def _placed(producer: AIOKafkaProducer, messages: Sequence[Message], deadline: float) -> dict[tuple[str, int], list[Pair]]:
+    """The messages by topic and partition, in their order.
+
+    Raises:
+        KafkaError: a topic is not known, or a message is larger than Kafka takes.
+        TimeoutError: what topic that is could not be found out before ``deadline``, by the loop's clock.
+    """
+    placed: dict[tuple[str, int], list[Pair]] = {}
+    topic, partitions = "", 0
+    for message in messages:
+        if message.topic != topic:
+            topic = message.topic
+            found = producer.client.cluster.partitions_for_topic(topic)
+            if found is None:
+                async with asyncio.timeout_at(deadline):
+                    found = await producer.partitions_for(topic)
+            partitions = len(found)
+        key, value = message.key.encode(), message.value
+        if len(key) + len(value) > MOST_BYTES:
+            # Refused here, for in a batch with others it would have the broker refuse them too.
+            raise MessageSizeTooLargeError(f"a message for {topic} has over {MOST_BYTES} bytes")
+        placed.setdefault((topic, partition_of(key, partitions)), []).append((key, value))
+    return placed

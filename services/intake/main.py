@@ -93,11 +93,11 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _index_pool(settings: Settings, application: str, **session: str) -> AsyncIterator[postgres.Pool | None]:
     """The index's pool, which opens while the database is away; ``None`` where no database is configured."""
-    if settings.postgres_dsn is None:
+    dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn is not None else ""
+    if not dsn:
         log.warning("no_index", what_to_do="set ONETHING_POSTGRES_DSN to have events and parked records indexed")
         yield None
         return
-    dsn = settings.postgres_dsn.get_secret_value()
     async with await postgres.open_pool_unasked(dsn, application=application, size=settings.pool_size, **session) as pool:
         yield pool
 
@@ -155,7 +155,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     app = FastAPI(title="onething intake worker", version="1", lifespan=lifespan)
     problems.install(app)
     checks = {"kafka": lambda: _reachable(publisher, settings), "province-push": consuming(slice(1))}
-    if settings.postgres_dsn is not None:
+    if settings.postgres_dsn is not None and settings.postgres_dsn.get_secret_value():
         checks |= {"postgres": indexed, "index": consuming(slice(1, None))}
     web.add_health(app, checks)
     return app

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from services.metrics import kafka, rebuild
 from services.metrics.handlers import checking, counting
 from services.metrics.handlers.rebuilding import CannotRebuild
-from services.metrics.http import cases, figures
+from services.metrics.http import cases, figures, notices
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access
 from services.metrics.http.standing import StandingAnswers
@@ -78,6 +78,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers
     )
     app.include_router(figures.router)
+    app.include_router(notices.router)
     app.include_router(cases.router)
     app.include_router(checking_routes.router)
     web.add_health(app, {"postgres": database})

@@ -1,4 +1,4 @@
-"""Ranking, co-location and the notice's wording, by example."""
+"""Ranking and co-location, by example."""
 
 from datetime import date
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from services.metrics.domain import co_location as halls
 from services.metrics.domain.cases import MEASURES
 from services.metrics.domain.figures import Group, TooManyDays, empty, rank, rows_by, top
-from services.metrics.domain.notice import last_day, markdown, notice
 from shared import counties, items
 from shared.events.progress import PresencePeriod, PresenceState, RegistryPeriod, RegistryState
 from shared.events.utility import Business, Level
@@ -42,6 +41,12 @@ def test_a_ranking_names_every_unit_once_and_ties_share_a_rank(counts: dict[str,
     assert {row.rank for row in top(ranking, most)} <= set(range(1, most + 1))
     ties = [row for row in ranking.rows if row.count == 0]
     assert ties == sorted(ties, key=lambda row: counties.ORDER[row.county])
+
+
+def test_a_dense_ranking_leaves_no_rank_out_after_a_tie() -> None:
+    counts = {"130607": 5, "130626": 5, "130609": 3}
+    assert [row.rank for row in rank(counts, frozenset(), ties="dense").rows[:4]] == [1, 1, 2, 3]
+    assert [row.rank for row in rank(counts, frozenset()).rows[:4]] == [1, 1, 3, 4]
 
 
 def test_low_may_include_the_limit_itself() -> None:
@@ -122,37 +127,3 @@ def test_every_unit_has_a_row_even_without_companies() -> None:
     answer = halls.co_location([], [], date(2024, 9, 30))
     assert len(answer["counties"]) == 22
     assert answer["total"] == {"applicable": 0, "co_located": 0, "rate": None, "none_at_all": 22}
-
-
-def test_the_paragraph_reads_as_the_director_reads_it() -> None:
-    hall = halls.co_location([], [], date(2024, 9, 30))
-    content = notice("2024-09", DISABLED, rank(GOLDEN, DISABLED.pilots), {}, hall, low=10, low_op="lt")
-    paragraph = content["paragraph"]
-    assert paragraph.startswith(
-        "截至9月底,全市共办理“残疾人服务”一件事615件,办理量最高的是满城区(163件,占全市的26.5%),"
-        "其次是定兴县(94件)、徐水区(75件)、曲阳县(72件)、顺平县(50件);办件量不足10件的有12个县(市、区):唐县、涞水县、"
-    )
-    assert ",其中涞源县、望都县、高新区、白沟新城4个县(市、区)办件为零。" in paragraph
-    le = notice("2024-09", DISABLED, rank(GOLDEN, DISABLED.pilots, low_op="le"), {}, hall, low=10, low_op="le")
-    assert "办件量10件以下的有12个" in le["paragraph"]
-
-
-def test_a_month_without_cases_is_said_plainly() -> None:
-    hall = halls.co_location([], [], date(2024, 1, 31))
-    content = notice("2024-01", DISABLED, rank({}, DISABLED.pilots), {}, hall, low=10, low_op="lt")
-    assert "共办理“残疾人服务”一件事0件,各县(市、区)均未办理" in content["paragraph"]
-    assert "22个县(市、区)办件为零" in content["paragraph"]
-
-
-def test_the_markdown_has_every_unit_in_both_tables() -> None:
-    hall = halls.co_location([], [], date(2024, 9, 30))
-    text = markdown(notice("2024-09", DISABLED, rank(GOLDEN, DISABLED.pilots), {"130607": 149}, hall, low=10, low_op="lt"))
-    for county in counties.ROSTER:
-        assert text.count(f"| {county.name} |") == 2
-    assert "| 1 | 满城区 |  | 163 | 26.5% | 149 |" in text
-
-
-def test_the_last_day_knows_leap_years() -> None:
-    assert last_day("2024-02") == date(2024, 2, 29)
-    with pytest.raises(ValueError):
-        last_day("2024-13")

@@ -39,17 +39,17 @@ def co_location(registry: Iterable[RegistryState], presence: Iterable[PresenceSt
     ``applicable`` counts the pairs of company and service that the registry has on ``as_of``; ``none_at_all`` holds where
     no company stands above level ``none``, in the registry or not.
     """
-    applicable: dict[str, set[tuple[str, Service]]] = defaultdict(set)
+    applicable: dict[str, dict[tuple[str, Service], str]] = defaultdict(dict)
     for state in registry:
         if serves_on(state, as_of):
-            applicable[state.county].add((state.company, state.service))
+            applicable[state.county][state.company, state.service] = state.name
     standing = {(state.county, state.company, state.service): period_at(state.periods, as_of) for state in presence}
     in_a_hall = {county for (county, _, _), period in standing.items() if period is not None and period.level != Level.NONE}
 
     rows = []
     for county in counties.ROSTER:
-        pairs = sorted(applicable[county.code])
-        companies = [_company(company, service, standing.get((county.code, company, service))) for company, service in pairs]
+        pairs = sorted(applicable[county.code].items())
+        companies = [_company(*pair, name, standing.get((county.code, *pair))) for pair, name in pairs]
         co_located = sum(company["co_located"] for company in companies)
         rows.append(
             {
@@ -71,11 +71,12 @@ def co_location(registry: Iterable[RegistryState], presence: Iterable[PresenceSt
     }
 
 
-def _company(company: str, service: Service, period: PresencePeriod | None) -> dict[str, Any]:
+def _company(company: str, service: Service, name: str, period: PresencePeriod | None) -> dict[str, Any]:
     level = period.level if period else Level.NONE
     handles = sorted(period.handles) if period else []
     return {
         "company": company,
+        "name": name,
         "service": service,
         "level": level,
         "handles": handles,

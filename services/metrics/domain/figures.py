@@ -10,6 +10,7 @@ from shared import counties, items
 
 Group = Literal["county", "day", "month", "item"]
 LowOp = Literal["lt", "le"]
+Ties = Literal["skip", "dense"]
 
 
 MOST_DAYS: Final = 7305
@@ -87,18 +88,20 @@ class Ranking:
     zero: tuple[str, ...]
 
 
-def rank(counts: Mapping[str, int], pilots: frozenset[str], *, low: int = 10, low_op: LowOp = "lt") -> Ranking:
+def rank(counts: Mapping[str, int], pilots: frozenset[str], *, low: int = 10, low_op: LowOp = "lt", ties: Ties = "skip") -> Ranking:
     """Ranks every unit of the roster; a unit without a count has 0.
 
     ``low`` and ``low_op``: a unit stands low with fewer than ``low`` cases (``lt``), or with ``low`` or fewer (``le``:
-    the legal reading of "10件以下").
+    the legal reading of "10件以下"). ``ties``: the rank after a tie leaves out as many (``skip``: 1, 1, 3), or none
+    (``dense``: 1, 1, 2).
     """
     in_order = sorted(counties.ROSTER, key=lambda c: (-counts.get(c.code, 0), counties.ORDER[c.code]))
     whole = sum(counts.get(c.code, 0) for c in counties.ROSTER)
     rows: list[Ranked] = []
     for place, county in enumerate(in_order, start=1):
         count = counts.get(county.code, 0)
-        shared_rank = rows[-1].rank if rows and rows[-1].count == count else place
+        following = rows[-1].rank + 1 if rows and ties == "dense" else place
+        shared_rank = rows[-1].rank if rows and rows[-1].count == count else following
         share = count / whole if whole else None
         rows.append(Ranked(shared_rank, county.code, county.name, county.code in pilots, count, share))
     stands_low = [row for row in rows if row.count < low or (low_op == "le" and row.count == low)]

@@ -1,4 +1,4 @@
-"""Figures: the answers of counts, ranking, co-location, and the notice."""
+"""Figures: the answers of counts, ranking and co-location."""
 
 from datetime import date
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 from services.metrics.domain import co_location as halls
 from services.metrics.domain import figures
 from services.metrics.domain.figures import Group, LowOp, Ranking
-from services.metrics.domain.notice import last_day
-from services.metrics.domain.notice import notice as write_notice
 from services.metrics.store import counters, snapshots
 from shared.events.progress import PresenceState, RegistryState
 from shared.items import Item
@@ -34,14 +32,3 @@ async def co_location(db: Connection, as_of: date) -> dict[str, Any]:
     registry = [RegistryState.model_validate(state) for state in await snapshots.states(db, "registry")]
     presence = [PresenceState.model_validate(state) for state in await snapshots.states(db, "presence")]
     return halls.co_location(registry, presence, as_of)
-
-
-async def notice(db: Connection, *, month: str, item: Item, low: int, low_op: LowOp) -> dict[str, Any]:
-    """The notice of ``month``, from one snapshot of the database, so that its parts agree."""
-    as_of = last_day(month)
-    async with db.transaction(isolation="repeatable_read", readonly=True):
-        sums = await counters.sums(db, group="county", item=item.code, since=None, as_of=as_of)
-        seen_in_halls = await co_location(db, as_of)
-    ranked = figures.rank({row["key"]: row["handled"] for row in sums}, item.pilots, low=low, low_op=low_op)
-    completed = {row["key"]: row["completed"] for row in sums}
-    return write_notice(month, item, ranked, completed, seen_in_halls, low=low, low_op=low_op)

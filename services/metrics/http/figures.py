@@ -1,26 +1,22 @@
-"""Figures: counts, ranking, co-location and the notice (CONTRACT §4)."""
+"""Figures: counts, ranking and co-location (CONTRACT §4)."""
 
 from dataclasses import asdict
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from services.metrics.domain import figures
 from services.metrics.domain.cases import MEASURES
 from services.metrics.domain.figures import Group, LowOp
-from services.metrics.domain.notice import last_day, markdown
 from services.metrics.handlers import figures as answers
 from services.metrics.http.access import (
     PROBLEMS,
     AsOf,
-    Db,
     Granted,
     ItemCode,
     Since,
     Today,
-    answer,
     check_range,
     known_item,
     reader,
@@ -89,30 +85,3 @@ async def co_location(access: Granted, today: Today, as_of: AsOf = None) -> Resp
     """Which companies really handle their business in each county's hall."""
     until = as_of or today
     return await standing(access, ("co-location", until), lambda db: answers.co_location(db, until))
-
-
-@router.get("/notices/{month}", response_class=Response)
-async def notice(
-    db: Db,
-    today: Today,
-    month: str,
-    item: RequiredItem,
-    format: Literal["json", "md"] = "json",
-    low: Low = 10,
-    low_op: LowOp = "lt",
-) -> Any:
-    """The notice of a month (`YYYY-MM`), by present knowledge."""
-    _check_month(month, today)
-    content = await answers.notice(db, month=month, item=known_item(item), low=low, low_op=low_op)
-    if format == "md":
-        return PlainTextResponse(markdown(content), media_type="text/markdown; charset=utf-8")
-    return answer(content)
-
-
-def _check_month(month: str, today: date) -> None:
-    try:
-        begun = len(month) == 7 and last_day(month).replace(day=1) <= today
-    except ValueError:
-        begun = False
-    if not begun:
-        raise wrong("month", "not a month that has begun, as YYYY-MM", where="path")

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.local import bench, case_history, receipt, senders, upkeep
+from deploy.local import bench, case_history, contracts, receipt, senders, upkeep
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
 
@@ -26,6 +26,7 @@ problems = Console(stderr=True)
 
 app.add_typer(bench.app, name="bench")
 upkeep.register(app)
+contracts.register(app)
 
 GATES: Final = (
     ("lint", ["ruff", "check", "."]),

@@ -40,6 +40,53 @@ class PushedCaseEvent(Message):
     data: PushedCaseStep
 
 
+class PushedInstallation(utility.Installation):
+    """An installation's step as it is pushed: ``recorded_at`` may be left to the event's ``time``."""
+
+    recorded_at: Instant | None = None  # type: ignore[assignment]
+
+
+class PushedInstallationEvent(Message):
+    """An installation's step as a company sends it."""
+
+    type: Literal["cn.onething.installation.step.v1"]
+    data: PushedInstallation
+
+
+class PushedPresence(utility.Presence):
+    """A report of presence as it is pushed."""
+
+    recorded_at: Instant | None = None  # type: ignore[assignment]
+
+
+class PushedPresenceEvent(Message):
+    """A report of presence as a company sends it."""
+
+    type: Literal["cn.onething.presence.v1"]
+    data: PushedPresence
+
+
+class PushedWindow(utility.Window):
+    """A window's month as it is pushed: what the event's subject says may be left out."""
+
+    county: case.CountyCode | None = None  # type: ignore[assignment]
+    company: str | None = None  # type: ignore[assignment]
+    service: case.Service | None = None  # type: ignore[assignment]
+    month: utility.Month | None = None  # type: ignore[assignment]
+    recorded_at: Instant | None = None  # type: ignore[assignment]
+
+
+class PushedWindowEvent(Message):
+    """A window's month as a company sends it."""
+
+    type: Literal["cn.onething.window.v1"]
+    data: PushedWindow
+
+
+PushedUtilityEvent = Annotated[PushedInstallationEvent | PushedPresenceEvent | PushedWindowEvent, Field(discriminator="type")]
+"""What companies push over HTTP."""
+
+
 class CaseEvent(Message):
     """One step of a case, normalised; the key is the case number. How events merge: the contract, §2."""
 
@@ -120,11 +167,9 @@ class TopicMessage:
     model: Any
     key: str
 
-    def schema(self) -> dict[str, Any]:
-        """Its JSON Schema (2020-12)."""
-        made = TypeAdapter(self.model).json_schema(ref_template="#/$defs/{model}")
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
+PUSHED: Final[Mapping[str, Any]] = {"pushed-case-event": PushedCaseEvent, "pushed-utility-event": PushedUtilityEvent}
+"""What is pushed over HTTP, by the name of its contract."""
 
 TOPICS: Final[Mapping[str, TopicMessage]] = {
     "province-push": TopicMessage("Case event as pushed", PushedCaseEvent, "the case number"),
@@ -134,3 +179,29 @@ TOPICS: Final[Mapping[str, TopicMessage]] = {
     "parked": TopicMessage("Parked record", ParkedEvent, "the record's origin"),
 }
 """By the topic's own name, without prefix and version. ``county-metrics`` joins with its publisher."""
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema (2020-12) of what is pushed and of what stands on each topic, by the name of its contract."""
+    models = {**PUSHED, **{topic: message.model for topic, message in TOPICS.items()}}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {name: head | TypeAdapter(model).json_schema() for name, model in models.items()}
+
+
+def inlined(model: Any) -> dict[str, Any]:
+    """The JSON Schema of ``model`` without references, to stand within another document."""
+    schema = TypeAdapter(model).json_schema()
+    made: dict[str, Any] = _inlined(schema, schema.pop("$defs", {}))
+    return made
+
+
+def _inlined(value: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_inlined(inner, definitions) for inner in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {name: inner for name, inner in value.items() if name not in ("$ref", "discriminator")}
+    if "$ref" in value:
+        kept = {**definitions[value["$ref"].rpartition("/")[2]], **kept}
+        return _inlined(kept, definitions)
+    return {name: _inlined(inner, definitions) for name, inner in kept.items()}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from services.intake.domain import SHOWN_FIELDS, Sender, rows
 from shared.events import case
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
+from shared.events.messages import PushedCaseEvent, inlined
 from shared.kafka import Publisher, Topics
 from shared.problems import MEDIA_TYPE as PROBLEM
 from shared.problems import Problem, ProblemError
@@ -71,8 +72,7 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 ANSWERS[202] = {"model": Answer, "description": "At least one event is stored; the rejected are parked: see `results` for each."}
 
 _EVENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["specversion", "id", "source", "type", "subject", "data"],
+    **inlined(PushedCaseEvent),
     "example": {
         "specversion": "1.0",
         "id": "e-1",
@@ -109,7 +109,10 @@ _BODY: Final[dict[str, Any]] = {
         "content": {
             MEDIA_TYPE: {"schema": _EVENT},
             JSON_MEDIA_TYPE: {
-                "schema": {"type": "object", "description": "Binary mode: `data`, with the attributes as `ce-` headers."},
+                "schema": {
+                    **_EVENT["properties"]["data"],
+                    "description": "Binary mode: `data`, with the attributes as `ce-` headers.",
+                },
                 "example": _EVENT["example"]["data"],
             },
             BATCH_MEDIA_TYPE: {"schema": {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": MOST_EVENTS}},

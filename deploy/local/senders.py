@@ -46,6 +46,7 @@ def add(
     address: Annotated[list[str] | None, typer.Option(help="An address or CIDR range that it pushes from; several times.")] = None,
     client_certificate: Annotated[str | None, typer.Option(help="SHA-256 fingerprint of its TLS client certificate.")] = None,
     dialect: Annotated[str | None, typer.Option(help="The dialect of rows that it may send too.")] = None,
+    codes: Annotated[str | None, typer.Option(help="Its own table of codes (CSV), a path from the senders' file on.")] = None,
     events_per_second: Annotated[float | None, typer.Option(help="How many events it may push in a second.")] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Its events are checked and answered, never stored.")] = False,
     secret: SecretOption = None,
@@ -61,6 +62,7 @@ def add(
     optional = {
         "items": item or None, "scheme": None if scheme == "standard-webhooks" else scheme, "addresses": address or None,
         "client_certificate": client_certificate, "dialect": dialect, "events_per_second": events_per_second,
+        "codes": codes,
         "sandbox": sandbox or None,
     }  # fmt: skip
     entry = {"source": source, "secrets": [chosen]} | {name: value for name, value in optional.items() if value is not None}

@@ -20,7 +20,17 @@ from deploy.local.broker import Broker, ensure_jars
 from deploy.local.database import Database, binaries
 from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, port_is_free
 from deploy.local.service import SERVICES, STORED, Needs, Process, Service, environment, service_part
-from deploy.local.state import SENDER, SENDER_SOURCE, Secrets, State, held, registry_companies, write_private
+from deploy.local.state import (
+    SANDBOX,
+    SANDBOX_SOURCE,
+    SENDER,
+    SENDER_SOURCE,
+    Secrets,
+    State,
+    held,
+    registry_companies,
+    write_private,
+)
 from deploy.local.supervise import Supervisor
 from deploy.local.topics import create_topics
 from shared.kafka import Topics
@@ -189,7 +199,10 @@ def _endpoints(ports: Ports, secrets: Secrets, kafka: str, postgres: str) -> End
         **urls,
         "kafka": kafka,
         "postgres": postgres,
-        "senders": {SENDER: {"secret": secrets.sender, "source": SENDER_SOURCE}},
+        "senders": {
+            SENDER: {"secret": secrets.sender, "source": SENDER_SOURCE},
+            SANDBOX: {"secret": secrets.sandbox, "source": SANDBOX_SOURCE},
+        },
         "companies": {company: {"secret": secret} for company, secret in secrets.companies.items()},
         "reader_token": secrets.reader_token,
         "operator_token": secrets.operator_token,

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ValidationError
 
-from deploy.local.parts import StackError
+from deploy.local.parts import ROOT, StackError
 from deploy.local.service import STORED
 from shared.receipts import new_key
 
@@ -23,6 +23,10 @@ LAYOUT: Final = "1"
 
 SENDER: Final = "hebei-onething"
 SENDER_SOURCE: Final = "urn:onething:province:hebei"
+SANDBOX: Final = "sandbox"
+SANDBOX_SOURCE: Final = "urn:onething:sandbox"
+SANDBOX_CODES: Final = ROOT / "services/intake/domain/dialects/exchange/examples/codes.csv"
+"""The codes of the dialect's examples: so each of them can be tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class State:
     @property
     def companies(self) -> Path:
         return self.folder / "companies.json"
+
+    @property
+    def sandbox_codes(self) -> Path:
+        """The sandbox sender's table of codes, beside the senders' file that names it."""
+        return self.folder / "sandbox-codes.csv"
 
     @property
     def receipt_key(self) -> Path:
@@ -130,6 +139,7 @@ class Secrets(BaseModel):
     companies: dict[str, str]
     reader_token: str
     operator_token: str
+    sandbox: str = ""
 
     @classmethod
     def of(cls, state: State, companies: Iterable[str]) -> Self:
@@ -160,7 +170,14 @@ class Secrets(BaseModel):
         # Senders are added and their keys exchanged by command: the file rules, and the sample sender is added where it is not.
         senders = read_json(state.senders) or {}
         sample = senders.setdefault(SENDER, {"source": SENDER_SOURCE, "secrets": [kept.sender]})
-        changed = {"companies": kept.companies | added, "postgres": kept.postgres | roles, "sender": sample["secrets"][0]}
+        sandbox = senders.setdefault(SANDBOX, _sandbox())
+        write_private_bytes(state.sandbox_codes, SANDBOX_CODES.read_bytes())
+        changed = {
+            "companies": kept.companies | added,
+            "postgres": kept.postgres | roles,
+            "sender": sample["secrets"][0],
+            "sandbox": sandbox["secrets"][0],
+        }
         kept = kept.model_copy(update=changed)
         write_private(file, kept.model_dump())
         write_private(state.senders, senders)
@@ -168,6 +185,17 @@ class Secrets(BaseModel):
         if not state.receipt_key.exists():
             write_private_bytes(state.receipt_key, new_key())
         return kept
+
+
+def _sandbox() -> dict[str, Any]:
+    """Whose events and rows are checked and answered like everybody's, and never stored: for those who write a sender."""
+    return {
+        "source": SANDBOX_SOURCE,
+        "secrets": [webhook_secret()],
+        "sandbox": True,
+        "dialect": "exchange",
+        "codes": "sandbox-codes.csv",
+    }
 
 
 def read_json(file: Path) -> dict[str, Any] | None:

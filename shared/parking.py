@@ -2,9 +2,14 @@
 
 import hashlib
 import re
+import secrets
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
+
+from cryptography.hazmat.primitives.hashes import SM3
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from shared import people
 from shared.events import parked
@@ -21,6 +26,7 @@ LOCAL_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,6})?)?")
 """A time as rows of a database bear it."""
 
 CONTEXT: Final = ("specversion", "id", "source", "type", "subject", "time")
+FEWEST_KEY_BYTES: Final = 16
 IDENTIFIERS: Final = frozenset({"id", "subject", "case_no", "installation_no"})
 
 
@@ -74,10 +80,63 @@ def _identifier(value: Any, day: date | None) -> Any:
     return value if PLAIN.fullmatch(value) and not people.may_be_somebodys(value, day) else HIDDEN
 
 
+def parked_id(origin: str) -> str:
+    """The id of the record that is parked for ``origin``."""
+    return hashlib.sha256(origin.encode()).hexdigest()[:32]
+
+
 def _payload(item: object, fields: Collection[str], verdict: Rejected) -> dict[str, Any] | None:
     if verdict.kept is not None:
         return redact_row(verdict.kept)
     return redact(item, fields) if isinstance(item, Mapping) else None
+
+
+class DigestKeyError(Exception):
+    """The key of the digests cannot be used; the message says what to mend."""
+
+
+class Digest:
+    """A keyed digest (HMAC-SM3) of what was parked: whoever has the key can tell whether he holds the same bytes.
+
+    A plain digest of a short record is undone by trying every identity number. So without a key that is set, one is made that
+    nobody learns and that ends with the process: its digests tell whether two records of its time are the same.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
+
+    @classmethod
+    def of_file(cls, file: Path | None) -> Self:
+        """The digest with the key in ``file``, at least 16 bytes, blanks around it aside; one of the process's own without a file.
+
+        Raises:
+            DigestKeyError: the file cannot be read, or is too short.
+        """
+        if file is None:
+            return cls()
+        try:
+            key = file.read_bytes().strip()
+        except OSError as error:
+            raise DigestKeyError(
+                f"{file}: {error.strerror}; let ONETHING_DIGEST_KEY_FILE name a file that we may read (`openssl rand -hex 32`)"
+            ) from None
+        if len(key) < FEWEST_KEY_BYTES:
+            raise DigestKeyError(f"{file} has {len(key)} bytes: make one by `openssl rand -hex 32`")
+        return cls(key)
+
+    def __call__(self, raw: bytes) -> str:
+        """``hmac-sm3:<hex>``."""
+        made = HMAC(self._key, SM3())
+        made.update(raw)
+        return "hmac-sm3:" + made.finalize().hex()
+
+    def __repr__(self) -> str:
+        return "Digest(…)"
+
+
+_OF_THE_PROCESS: Final = Digest()
 
 
 def parked_event(
@@ -90,10 +149,11 @@ def parked_event(
     fields: Collection[str],
     sender: str | None,
     at: datetime,
+    digest: Digest = _OF_THE_PROCESS,
 ) -> bytes:
     """The parked record's value; its key is ``origin``. ``fields`` are the ``data`` fields that may be shown.
 
-    What is no object is kept as digest and length only.
+    What is no object is kept as ``digest`` and length only.
     """
     body = parked.Parked(
         service=service,
@@ -103,9 +163,10 @@ def parked_event(
         sender=sender,
         event_id=_identifier(verdict.event_id, people.said_on(item) if isinstance(item, Mapping) else None),
         payload=_payload(item, fields, verdict),
-        digest="sha256:" + hashlib.sha256(raw).hexdigest(),
+        digest=digest(raw),
         length=len(raw),
     )
-    digest = hashlib.sha256(origin.encode()).hexdigest()[:32]
-    envelope = Envelope(specversion="1.0", id=digest, source=f"urn:onething:{service}", type=parked.TYPE, subject=origin, time=at)
+    envelope = Envelope(
+        specversion="1.0", id=parked_id(origin), source=f"urn:onething:{service}", type=parked.TYPE, subject=origin, time=at
+    )
     return encode(envelope, body)

@@ -14,7 +14,7 @@ TYPE: Final = "cn.onething.parked.v1"
 
 
 class Parked(WireModel):
-    """``payload`` is redacted; what could not be parsed has ``digest`` and ``length`` only."""
+    """``payload`` is redacted; what could not be parsed has ``digest`` (keyed) and ``length`` only."""
 
     service: str
     origin: str = Field(max_length=300)

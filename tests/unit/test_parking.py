@@ -1,6 +1,9 @@
 """What a parked record keeps, and that it keeps nobody's data."""
 
+import re
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -8,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.parking import HIDDEN, parked_event, redact
+from shared.parking import HIDDEN, Digest, DigestKeyError, parked_event, redact
 from shared.verdicts import FieldError, Rejected
 from tests.intake_support import event
 
@@ -36,6 +39,7 @@ def test_a_parked_record_says_why_what_and_where_from() -> None:
     assert found["type"] == "cn.onething.parked.v1"
     assert found["subject"] == "t/0/1"
     assert found["time"] == "2024-09-30T01:00:00Z"
+    assert re.fullmatch("hmac-sm3:[0-9a-f]{64}", found["data"].pop("digest"))
     assert found["data"] == {
         "service": "intake",
         "origin": "t/0/1",
@@ -44,9 +48,22 @@ def test_a_parked_record_says_why_what_and_where_from() -> None:
         "sender": "hebei-onething",
         "event_id": "e-1",
         "payload": {"id": "e-1", "data": {"step": "gone"}},
-        "digest": "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         "length": 3,
     }
+
+
+def test_its_digest_is_keyed_as_openssl_makes_it_or_by_a_key_of_the_process(tmp_path: Path) -> None:
+    key = tmp_path / "digest.key"
+    key.write_bytes(b"0123456789abcdef0123456789abcdef\n")
+    command = ["openssl", "dgst", "-sm3", "-hmac", "0123456789abcdef0123456789abcdef", "-hex"]
+    made = subprocess.run(command, input=b"abc", capture_output=True, check=True).stdout.decode().rpartition(" ")[2].strip()
+    assert _park([], b"abc", digest=Digest.of_file(key))["data"]["digest"] == f"hmac-sm3:{made}"
+    own = Digest.of_file(None)
+    assert own(b"abc") == own(b"abc") not in (own(b"abd"), Digest.of_file(None)(b"abc"), Digest.of_file(key)(b"abc"))
+    key.write_bytes(b"short\n")
+    for file, why in ((key, "has 5 bytes"), (tmp_path / "none", "No such file")):
+        with pytest.raises(DigestKeyError, match=why):
+            Digest.of_file(file)
 
 
 def test_its_id_is_its_origins_so_that_a_retry_parks_once() -> None:

@@ -12,9 +12,9 @@ from prometheus_client import Counter
 from services.intake.domain import Sender
 from services.intake.handlers import indexing, taking
 from shared import offsets
-from shared.clock import Clock
-from shared.kafka import Halt, KafkaUnavailable, PartitionConsumer, Publisher, Record, Topics
+from shared.kafka import Halt, KafkaUnavailable, PartitionConsumer, Record, Topics
 from shared.postgres import Pool
+from shared.unusable import MostlyUnusable
 
 GROUP: Final = "onething-intake"
 INDEX_GROUP: Final = "onething-intake-index"
@@ -28,23 +28,16 @@ Take = Callable[[Pool, str, int, int, Sequence[Record]], Awaitable[int]]
 class ProvincePush:
     """A partition's way to ``case-events`` and ``parked``. Nothing is stored here: Kafka's committed offset rules."""
 
-    def __init__(
-        self, senders: Callable[[], Collection[Sender]], publisher: Publisher, topics: Topics, clock: Clock, most_unusable: float
-    ) -> None:
-        self._senders = senders
-        self._publisher = publisher
-        self._topics = topics
-        self._clock = clock
-        self._most_unusable = most_unusable
+    def __init__(self, needs: taking.Taking) -> None:
+        self._needs = needs
 
     async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int | None:
         return None
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
-        raw = [taking.RawRecord(f"{record.topic}/{record.partition}/{record.offset}", record.value or b"") for record in records]
         try:
-            await taking.take(raw, self._senders(), self._publisher, self._topics, self._clock, self._most_unusable)
-        except taking.MostlyUnusable as error:
+            await taking.take(records, partition.topic, partition.partition, expected, self._needs)
+        except MostlyUnusable as error:
             raise Halt(str(error)) from None
         return int(records[-1].offset) + 1
 

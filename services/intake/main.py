@@ -17,6 +17,7 @@ from services.intake import kafka
 from services.intake.domain import Sender
 from services.intake.handlers import indexing
 from services.intake.handlers.mending import Mender
+from services.intake.handlers.taking import Taking
 from services.intake.http import parked, push, status
 from services.intake.http.access import Index
 from services.intake.http.what_if import WhatIf
@@ -26,9 +27,11 @@ from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
 from shared.kafka.asyncapi import describe
+from shared.parking import Digest, DigestKeyError
 from shared.push import Edge, Peers, key_set
 from shared.receipts import ReceiptKeyError, Receipts
 from shared.reloading import Reloaded
+from shared.unusable import Limits, Watch, option
 
 log = structlog.get_logger()
 
@@ -37,7 +40,7 @@ MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, postgres.MigrationEr
 """What the operator can mend: the message says enough without a traceback."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-USAGE: Final = "usage: python -m services.intake.main api|worker|migrate"
+USAGE: Final = "usage: python -m services.intake.main api|worker [--most-unusable SHARE]|migrate"
 
 
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
@@ -68,10 +71,11 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         assert client is not None, "requests come within the lifespan"
         return WhatIf(client, settings.metrics_url, settings.operator_token.get_secret_value())
 
-    app = FastAPI(title="onething intake", version="1", lifespan=lifespan)
+    app = FastAPI(title="onething intake", version="1", lifespan=lifespan, redirect_slashes=False)
     problems.install(app)
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
-    edge = Edge("intake", receipts, clock, peers, settings.most_bytes_in_flight)
+    digest = Digest.of_file(settings.digest_key_file)
+    edge = Edge("intake", receipts, clock, peers, settings.most_bytes_in_flight, digest)
     index = Index(lambda: pool, settings.operator_token.get_secret_value())
     app.include_router(push.routes(senders, lambda: publisher, topics, edge))
     app.include_router(status.routes(senders, index, topics, edge))
@@ -113,6 +117,8 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     publisher = Publisher(settings.kafka, client_id="intake-worker")
     consumers: list[PartitionConsumer] = []
     pool: postgres.Pool | None = None
+    digest = Digest.of_file(settings.digest_key_file)
+    limits = Limits(settings.most_unusable, settings.most_unusable_in_a_row)
 
     def known() -> Collection[Sender]:
         return senders().values()
@@ -124,8 +130,8 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
         session = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "5s"}
         async with publisher, _index_pool(settings, "intake-worker", **session) as pool:
             broker = KafkaBroker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
-            handler = kafka.ProvincePush(known, publisher, topics, clock, settings.most_unusable)
-            consumers.append(kafka.subscribe(broker, topics, handler, settings.batch_records))
+            needs = Taking(known, publisher, topics, clock, Watch(limits), digest)
+            consumers.append(kafka.subscribe(broker, topics, kafka.ProvincePush(needs), settings.batch_records))
             tasks = [asyncio.create_task(start_patiently(broker))]
             if pool is not None:
                 indexes = kafka.subscribe_index(broker, topics, pool, known, settings.batch_records)
@@ -192,13 +198,18 @@ async def migrate(settings: Settings) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Runs one process; returns its exit status."""
-    if len(arguments) != 1 or arguments[0] not in ("api", "worker", "migrate"):
+    try:
+        arguments, share = option(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if len(arguments) != 1 or arguments[0] not in ("api", "worker", "migrate") or (share is not None and arguments != ["worker"]):
         sys.stderr.write(USAGE + "\n")
         return 2
     process = arguments[0]
     telemetry.configure("intake", process)
     try:
-        settings = Settings()
+        settings = Settings() if share is None else Settings(most_unusable=share)
         if process == "migrate":
             log.info("migrated", ran=asyncio.run(migrate(settings)))
             return 0
@@ -210,8 +221,8 @@ def main(arguments: list[str]) -> int:
     except SendersFileError as error:
         sys.stderr.write(f"senders: {error}\n")
         return 2
-    except ReceiptKeyError as error:
-        sys.stderr.write(f"receipts: {error}\n")
+    except (ReceiptKeyError, DigestKeyError) as error:
+        sys.stderr.write(f"keys: {error}\n")
         return 2
     except MENDABLE as error:
         sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")

@@ -27,7 +27,8 @@ class Settings(BaseSettings):
     ``receipt_key_file`` is PEM: the Ed25519 key that signs receipts, then former ones; the api does not start without it.
     ``trusted_proxies`` are the addresses whose ``X-Forwarded-For`` and ``certificate_header`` are believed.
     ``most_bytes_in_flight`` bounds the bodies that wait in one process. ``most_unusable`` is the share of a batch of
-    ``province-push`` above which the worker halts instead of parking it; 1 lets everything be parked.
+    ``province-push`` above which the worker halts instead of parking it, ``most_unusable_in_a_row`` how many one after another
+    are too many (0: no limit); a share of 1 lets everything be parked. ``digest_key_file`` keys the digest of what is parked.
 
     ``postgres_dsn`` is the service's own role; without it nothing is indexed, and what asks for the index answers 503.
     ``postgres_admin_dsn`` is for migrations only. ``operator_token`` opens what is parked; an empty one opens nothing.
@@ -47,6 +48,8 @@ class Settings(BaseSettings):
     certificate_header: str = CERTIFICATE_HEADER
     most_bytes_in_flight: int = Field(default=MOST_BYTES_IN_FLIGHT, ge=MOST_BYTES)
     most_unusable: float = Field(default=0.5, ge=0, le=1)
+    most_unusable_in_a_row: int = Field(default=200, ge=0)
+    digest_key_file: Path | None = None
     postgres_dsn: SecretStr | None = None
     postgres_admin_dsn: SecretStr | None = None
     pool_size: int = Field(default=4, ge=1)

@@ -11,7 +11,9 @@ import structlog
 from fastapi import Request
 from prometheus_client import Counter
 
+from shared import people
 from shared.clock import Clock
+from shared.parking import Digest
 from shared.problems import ProblemError
 from shared.push.body import Load, read_body
 from shared.push.framing import Push, Unpack, parse
@@ -36,14 +38,21 @@ _NOBODY: Final = Party((Key("whsec_" + "bm9ib2R5IGhhcyB0aGlzIGtleS4uLi4uLi4="),)
 
 
 class Edge:
-    """Reads, proves, bounds and frames the requests of one service. ``receipts`` is for those who settle them."""
+    """Reads, proves, bounds and frames the requests of one service. ``receipts`` and ``digest`` are for those who settle them."""
 
     def __init__(
-        self, service: str, receipts: Receipts, clock: Clock, peers: Peers | None = None, most_bytes: int = MOST_BYTES_IN_FLIGHT
+        self,
+        service: str,
+        receipts: Receipts,
+        clock: Clock,
+        peers: Peers | None = None,
+        most_bytes: int = MOST_BYTES_IN_FLIGHT,
+        digest: Digest | None = None,
     ) -> None:
         self.service = service
         self.receipts = receipts
         self.clock = clock
+        self.digest = digest or Digest()
         self._peers = peers or Peers()
         self._load = Load(service, most_bytes)
         self._limits = Limits()
@@ -73,6 +82,9 @@ class Edge:
                 push = parse(request, body, further, share)
                 if party is not None and party.scheme == CHANNEL:
                     push = replace(push, request_id=push.digest[:32])  # its webhook-id is under no signature
+                if people.is_somebodys(push.request_id):
+                    # It would be in the origin of whatever is parked.
+                    raise ProblemError(400, "personal-data", "webhook-id holds an identity number or is a phone's: use another id")
                 self._limits.charge(sender, rate, len(push.items))
             except ProblemError as error:
                 self._count(error)

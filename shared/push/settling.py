@@ -12,7 +12,7 @@ from shared.parking import parked_event
 from shared.problems import ProblemError, problem
 from shared.push.edge import Edge
 from shared.push.framing import Push
-from shared.verdicts import NOT_ENTITLED, Accepted, Rejected, Verdict
+from shared.verdicts import NOT_ENTITLED, PERSONAL_DATA, Accepted, Rejected, Verdict
 
 Judge = Callable[[object], Verdict]
 
@@ -29,6 +29,7 @@ TITLES: Final = {
     "unknown-code": "Unknown code",
     "unknown-table": "Unknown table",
     "no-dialect": "No dialect",
+    PERSONAL_DATA: "Personal data",
 }
 
 
@@ -67,7 +68,7 @@ async def settle(
             item = push.items[index]
             value = parked_event(
                 service=service, origin=origin, verdict=verdict, raw=_bytes_of(item), item=item,
-                fields=shown_fields, sender=sender, at=now,
+                fields=shown_fields, sender=sender, at=now, digest=edge.digest,
             )  # fmt: skip
             messages.append(Message(parked_topic, origin, value))
     if not sandbox:

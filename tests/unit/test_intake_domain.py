@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.intake.domain import Sender, judge, mostly_unusable, sender_of
+from services.intake.domain import Sender, judge, sender_of
 from shared.events import case
 from shared.events.case import CaseStep
 from shared.verdicts import MOST_ERRORS, Accepted, Rejected
@@ -300,13 +300,6 @@ def test_fields_that_nobody_knows_are_counted_and_people_are_not() -> None:
     verdict = judge(event(applicant={"name": "x"}, sn="1", remark=None, extra={"a": 1}), PROVINCE, NOW)
     assert isinstance(verdict, Accepted)
     assert verdict.ignored == 2
-
-
-def test_most_of_a_batch_unusable_is_told_only_of_a_batch_worth_judging() -> None:
-    assert mostly_unusable(11, 20, 0.5)
-    assert not mostly_unusable(10, 20, 0.5)
-    assert not mostly_unusable(19, 19, 0.5)
-    assert not mostly_unusable(20, 20, 1)
 
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False), st.text())

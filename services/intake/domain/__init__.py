@@ -3,6 +3,6 @@
 ``judging`` one event · ``rows`` one row of a dialect · ``dialects`` how each is read.
 """
 
-from services.intake.domain.judging import DROPPED_FIELDS, SHOWN_FIELDS, Sender, judge, mostly_unusable, sender_of
+from services.intake.domain.judging import DROPPED_FIELDS, SHOWN_FIELDS, Sender, judge, sender_of
 
-__all__ = ["DROPPED_FIELDS", "SHOWN_FIELDS", "Sender", "judge", "mostly_unusable", "sender_of"]
+__all__ = ["DROPPED_FIELDS", "SHOWN_FIELDS", "Sender", "judge", "sender_of"]

@@ -34,8 +34,6 @@ DROPPED_FIELDS: Final = frozenset({"applicant"})
 
 KNOWN_FIELDS: Final = SHOWN_FIELDS | DROPPED_FIELDS
 
-FEWEST_TO_JUDGE: Final = 20
-
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -109,11 +107,3 @@ def sender_of(item: object, senders: Collection[Sender]) -> Sender | None:
     """
     source = item.get("source") if isinstance(item, Mapping) else None
     return next((sender for sender in senders if sender.source == source and not sender.sandbox), None)
-
-
-def mostly_unusable(unusable: int, records: int, most: float) -> bool:
-    """Whether so many of a batch are unusable that the fault is the writer's or ours, and parking them would hide it.
-
-    ``most`` is the greatest share that may be; a batch of fewer than 20 is too small to tell.
-    """
-    return records >= FEWEST_TO_JUDGE and unusable > most * records

@@ -1,70 +1,76 @@
 """The way of records of ``province-push``: judged, published or parked."""
 
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import orjson
 
-from services.intake.domain import SHOWN_FIELDS, Sender, judge, mostly_unusable, sender_of
+from services.intake.domain import SHOWN_FIELDS, Sender, judge, sender_of
 from services.intake.handlers import SERVICE
 from shared.clock import Clock
 from shared.kafka import Message, Publisher, Topics
-from shared.parking import parked_event
+from shared.parking import Digest, parked_event
 from shared.push import EVENTS, IGNORED_FIELDS
+from shared.unusable import Watch
 from shared.verdicts import MALFORMED, Accepted, FieldError, Rejected, Verdict
 
 
-class RawRecord(NamedTuple):
-    """A record as it arrived. ``origin`` is ``topic/partition/offset``: a record parked twice has one origin."""
+class Raw(Protocol):
+    """A record as it came: where, and its bytes. Kafka's client has such."""
 
-    origin: str
-    value: bytes
-
-
-class MostlyUnusable(Exception):
-    """So many records of a batch are unusable that parking them would hide a fault; the message says what to do."""
+    @property
+    def offset(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
 
 
-async def take(
-    records: Sequence[RawRecord],
-    senders: Collection[Sender],
-    publisher: Publisher,
-    topics: Topics,
-    clock: Clock,
-    most_unusable: float,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What the taking of records needs. ``senders`` gives those that are known now."""
+
+    senders: Callable[[], Collection[Sender]]
+    publisher: Publisher
+    topics: Topics
+    clock: Clock
+    watch: Watch
+    digest: Digest
+
+
+async def take(records: Sequence[Raw], topic: str, partition: int, expected: int, taking: Taking) -> None:
     """Publishes what is accepted and parks what is not; returns when all of it is durable.
+
+    What is parked is known by its origin, ``topic/partition/offset``: parked twice, it has one. ``expected`` is the offset that the
+    batch goes on from.
 
     Raises:
         MostlyUnusable: nothing was published.
         KafkaUnavailable: it is not known how much was stored; taking the same records again is harmless.
     """
-    now = clock()
+    now, senders, topics = taking.clock(), taking.senders(), taking.topics
     messages: list[Message] = []
-    accepted = ignored = 0
+    unusable: set[int] = set()
+    ignored = 0
     for record in records:
-        item = _parsed(record.value)
+        value = record.value or b""
+        item = _parsed(value)
         sender = sender_of(item, senders)
         verdict: Verdict = _NOT_JSON if item is _BROKEN else judge(item, sender, now)
         if isinstance(verdict, Accepted):
             messages.append(Message(topics.case_events, verdict.key, verdict.value))
-            accepted += 1
             ignored += verdict.ignored
             continue
+        origin = f"{topic}/{partition}/{record.offset}"
         parked = parked_event(
-            service=SERVICE, origin=record.origin, verdict=verdict, raw=record.value, item=item,
-            fields=SHOWN_FIELDS, sender=sender.id if sender else None, at=now,
+            service=SERVICE, origin=origin, verdict=verdict, raw=value, item=item,
+            fields=SHOWN_FIELDS, sender=sender.id if sender else None, at=now, digest=taking.digest,
         )  # fmt: skip
-        messages.append(Message(topics.parked, record.origin, parked))
-    rejected = len(records) - accepted
-    if mostly_unusable(rejected, len(records), most_unusable):
-        raise MostlyUnusable(
-            f"{rejected} of {len(records)} records are unusable: find out what writes them. To have them parked and go on,"
-            " start again with ONETHING_MOST_UNUSABLE=1"
-        )
-    await publisher.publish(messages)
-    EVENTS.labels(SERVICE, "accepted").inc(accepted)
-    EVENTS.labels(SERVICE, "rejected").inc(rejected)
+        messages.append(Message(topics.parked, origin, parked))
+        unusable.add(record.offset)
+    taking.watch.check(partition, expected, records, unusable)
+    await taking.publisher.publish(messages)
+    EVENTS.labels(SERVICE, "accepted").inc(len(records) - len(unusable))
+    EVENTS.labels(SERVICE, "rejected").inc(len(unusable))
     IGNORED_FIELDS.labels(SERVICE).inc(ignored)
 
 

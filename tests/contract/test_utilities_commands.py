@@ -35,7 +35,7 @@ async def test_import_registry_takes_a_file_once_and_names_wrong_lines(database:
     file.write_text(REGISTRY + "a,x,steam,130607,2023-01-01,\n", encoding="utf-8")
     status, output = await _run("import-registry", str(file), ONETHING_POSTGRES_DSN=dsn)
     assert status == 1
-    assert "line 8: service is one of water" in output
+    assert "第8行“服务”列:请从下拉框选" in output
     status, output = await _run("import-registry", str(tmp_path / "none.csv"), ONETHING_POSTGRES_DSN=dsn)
     assert (status, "none.csv" in output, "Traceback" in output) == (1, True, False)
 

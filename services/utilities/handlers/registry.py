@@ -2,14 +2,19 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
-from services.utilities.domain.registry import Pair, Registry, read_csv, subject_of
+from services.utilities.domain.registry import Pair, Registry, subject_of
+from services.utilities.domain.registry_file import Contact, RegistryFile, read_registry
 from services.utilities.domain.snapshots import next_version
+from services.utilities.store import registry as registry_store
 from services.utilities.store import subjects as store
+from shared.events.progress import RegistryState
 from shared.postgres import Pool, Unavailable
 
 log = structlog.get_logger()
@@ -18,37 +23,76 @@ REGISTRY_SECONDS: Final = 1.0
 """How old the registry may be by which a push is judged: an import is seen after so long."""
 
 
-class Import(NamedTuple):
-    """What an import of the registry changed, in pairs of company and service in a county."""
+class Change(NamedTuple):
+    """What an import does to one pair: ``before`` is ``None`` for a new one, ``after`` for one that goes."""
+
+    subject: str
+    before: RegistryState | None
+    after: RegistryState | None
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What an import of the registry changed, in pairs of company and service in a county.
+
+    ``contacts`` counts the contacts that were changed; ``changes`` are the pairs', in order.
+    """
 
     added: int
     changed: int
     removed: int
     unchanged: int
+    contacts: int = field(default=0, compare=False)
+    changes: tuple[Change, ...] = field(default=(), compare=False, repr=False)
 
 
-async def import_registry(pool: Pool, text: str, now: datetime) -> Import:
-    """Makes the registry what the CSV ``text`` says, whole: a pair that it does not name is removed.
+async def import_registry(pool: Pool, content: bytes, now: datetime, *, dry_run: bool = False) -> Import:
+    """Makes the registry what the file says, whole: a pair that it does not name is removed. ``dry_run`` only tells.
+
+    A file without contacts leaves those that stand.
 
     Raises:
-        RegistryErrors: the text cannot be taken; nothing was written.
+        RegistryErrors: the file cannot be taken; nothing was written.
     """
-    wanted = {subject_of(state.county, state.company, state.service): state for state in read_csv(text)}
-    rows: list[store.Row] = []
+    file = read_registry(content)
+    wanted = {subject_of(state.county, state.company, state.service): state for state in file.states}
     async with pool.acquire() as db, db.transaction():
         known = await store.lock_registry(db)
-        standing = {subject: row for subject, row in known.items() if not row.deleted}
-        for subject, state in wanted.items():
-            told = state.model_dump(mode="json")
-            if subject not in standing or standing[subject].state != told:
-                previous = known[subject].version if subject in known else 0
-                rows.append(store.Row(subject, [], told, False, next_version(previous, now)))
-        removed = standing.keys() - wanted.keys()
-        rows += [store.Row(subject, [], {}, True, next_version(known[subject].version, now)) for subject in removed]
-        await store.put_subjects(db, "registry", rows)
-    added = len(wanted.keys() - standing.keys())
-    changed = len(rows) - added - len(removed)
-    return Import(added, changed, len(removed), len(wanted) - added - changed)
+        standing = {subject: row.state for subject, row in known.items() if not row.deleted}
+        changes = [
+            Change(subject, _state(standing.get(subject)), wanted.get(subject))
+            for subject in sorted(wanted.keys() | standing.keys())
+            if (wanted[subject].model_dump(mode="json") if subject in wanted else None) != standing.get(subject)
+        ]
+        contacts = await registry_store.contacts(db)
+        kept = {subject: contact for subject, contact in contacts.items() if subject in wanted}
+        contacts_after: Mapping[str, tuple[str, str]] = file.contacts or kept
+        if not dry_run:
+            await store.put_subjects(db, "registry", [_row(change, known.get(change.subject), now) for change in changes])
+            await registry_store.put_contacts(db, contacts_after)
+    added = sum(change.before is None for change in changes)
+    removed = sum(change.after is None for change in changes)
+    changed = len(changes) - added - removed
+    moved = sum(contacts.get(s) != contacts_after.get(s) for s in contacts.keys() | contacts_after.keys())
+    return Import(added, changed, removed, len(wanted) - added - changed, moved, tuple(changes))
+
+
+def _state(stored: dict[str, Any] | None) -> RegistryState | None:
+    return RegistryState.model_validate(stored) if stored is not None else None
+
+
+def _row(change: Change, before: store.Stored | None, now: datetime) -> store.Row:
+    version = next_version(before.version if before is not None else 0, now)
+    state = change.after.model_dump(mode="json") if change.after is not None else {}
+    return store.Row(change.subject, "[]", state, change.after is None, version)
+
+
+async def export_registry(pool: Pool) -> RegistryFile:
+    """The registry that stands, with its contacts."""
+    async with pool.acquire() as db:
+        states = [RegistryState.model_validate(state) for state in await registry_store.states(db)]
+        contacts = await registry_store.contacts(db)
+    return RegistryFile(tuple(states), {subject: Contact(*contact) for subject, contact in contacts.items()})
 
 
 class RegistryUnknown(Exception):

@@ -8,21 +8,22 @@ from typing import Any, Final
 
 import orjson
 
-from services.utilities.domain.judging import judge, source_of
+from services.utilities.domain.judging import judge
 from services.utilities.domain.registry import Registry, subject_of
 from services.utilities.domain.sheets import layout
 from services.utilities.domain.sheets.layout import CORRECT, DELETE, NEW, REPORTED, RETRACT, Column, PageLayout
 from services.utilities.domain.sheets.reading import Book, Page, Row, columns_unread
 from services.utilities.domain.sheets.values import Wrong, read_value
+from services.utilities.domain.wire import source_of
 from shared.clock import rfc3339
-from shared.events.utility import INSTALLATION_TYPE, PRESENCE_TYPE, InstallationStep, Level
-from shared.verdicts import NOT_ENTITLED, Accepted, FieldError, Rejected
+from shared.events.utility import INSTALLATION_TYPE, PRESENCE_TYPE, WINDOW_TYPE, InstallationStep, Level
+from shared.verdicts import NOT_ENTITLED, PERSONAL_DATA, Accepted, FieldError, Rejected
 
-WINDOW_TYPE: Final = "cn.onething.window.v1"
 TYPES: Final = {"installation": INSTALLATION_TYPE, "presence": PRESENCE_TYPE, "window": WINDOW_TYPE}
 OWN_FIELDS: Final = frozenset({"operation", "note", "mark"})
 REPEATING: Final = (InstallationStep.PAUSED, InstallationStep.RESUMED)
 MARK_LENGTH: Final = 12
+_LETTERS: Final = str.maketrans("0123456789", "ghijklmnop")
 
 Fields = Mapping[str, Any]
 
@@ -158,7 +159,7 @@ def _is_required(column: Column, operation: str, fields: Fields) -> bool:
         return column.field in ("installation_no", "county", "service")
     if operation == RETRACT and column.field == "occurred_at":
         return bool(fields.get("step") in REPEATING)
-    return True
+    return not (operation == RETRACT and column.field == "public_service_handled")
 
 
 def line_of(page: Page, row: Row, fields: Fields, company: str) -> Line:
@@ -179,17 +180,22 @@ def line_of(page: Page, row: Row, fields: Fields, company: str) -> Line:
         subject = subject_of(data["county"], company, data["service"])
         register = f"{subject}|{data['effective_on']}"
     else:
+        if operation == RETRACT:
+            data = {name: value for name, value in data.items() if name != "public_service_handled"} | {"operation": "retract"}
         subject = register = f"{subject_of(data['county'], company, data['service'])}/{data['month']}"
     return Line(page, row, TYPES[kind], subject, data, digest_of(page.layout, fields, company), f"{kind}|{register}")
 
 
 def digest_of(page: PageLayout, fields: Fields, company: str) -> str:
-    """40 hex digits of what a row says. A row reported already has the digest that it had as a new one."""
+    """40 letters that stand for what a row says. A row reported already has the digest that it had as a new one.
+
+    Letters alone: among the digits of many ids one would look like somebody's number (:mod:`shared.people`).
+    """
     said = {name: value for name, value in fields.items() if name not in ("mark", "company")}
     if said.get("operation") in (None, REPORTED):
         said["operation"] = NEW
     content = orjson.dumps([company, page.kind, said], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(content).hexdigest()[:40]
+    return hashlib.sha256(content).hexdigest()[:40].translate(_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +235,8 @@ def _in_chinese(reason: str, name: str) -> str:
         return "登记表里没有本企业在该县的这项服务:请核对县和服务,或请审批局登记"
     if reason == "future":
         return "晚于今天:请在情况发生之后再报" if name == "effective_on" else "晚于现在:请核对日期和时间"
+    if reason == PERSONAL_DATA:
+        return "像是身份证号或电话号码:请用本企业自己的编号"
     if reason == "malformed":
         return "含有看不见的控制字符:请删去后重新填写"
     return "内容不符合要求:请对照“填写说明”"

@@ -114,7 +114,8 @@ _COMPANY: Final = Column("company", "企业编号", "company", "可不填;填了
 _MARK: Final = Column("mark", "行标识", "mark", "续填表自带,用来认出“已报”的行有没有改动。请勿填写或修改。", width=16)
 
 _INSTALLATION_OPERATIONS: Final = (NEW, CORRECT, RETRACT, DELETE)
-_PLAIN_OPERATIONS: Final = (NEW, CORRECT)
+_PRESENCE_OPERATIONS: Final = (NEW, CORRECT)
+_WINDOW_OPERATIONS: Final = (NEW, CORRECT, RETRACT)
 
 PAGES: Final[tuple[PageLayout, ...]] = (
     PageLayout(
@@ -148,7 +149,7 @@ PAGES: Final[tuple[PageLayout, ...]] = (
     PageLayout(
         "presence", "大厅进驻",
         (
-            _operation(_PLAIN_OPERATIONS, "空白即“新增”。填错了用“更正”:同一县、服务、生效日期的,以后报的为准。"),
+            _operation(_PRESENCE_OPERATIONS, "空白即“新增”。填错了用“更正”:同一县、服务、生效日期的,以后报的为准。"),
             _COUNTY,
             _SERVICE,
             Column("level", "进驻形式", "choice", "从下拉框选。撤出大厅填“未进驻”。", True, 12, LEVELS),
@@ -161,13 +162,15 @@ PAGES: Final[tuple[PageLayout, ...]] = (
             _COMPANY,
             _MARK,
         ),
-        _PLAIN_OPERATIONS,
+        _PRESENCE_OPERATIONS,
         "每行一次变化:本企业的一项服务从某天起在某县大厅怎样进驻。",
     ),
     PageLayout(
         "window", "窗口办件",
         (
-            _operation(_PLAIN_OPERATIONS, "空白即“新增”。填错了用“更正”:同一县、服务、月份的,以后报的为准。"),
+            _operation(
+                _WINDOW_OPERATIONS, "空白即“新增”。填错了用“更正”:同一县、服务、月份的,以后报的为准;撤回:该月当作没有报过。"
+            ),
             _COUNTY,
             _SERVICE,
             Column("month", "月份", "month", "如 2024-09。每月报一次,没有办件填0。", True, 12),
@@ -179,7 +182,7 @@ PAGES: Final[tuple[PageLayout, ...]] = (
             _COMPANY,
             _MARK,
         ),
-        _PLAIN_OPERATIONS,
+        _WINDOW_OPERATIONS,
         "每行一个窗口一个月的公用服务办件数。",
     ),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """From the bytes of a sheet to its cells: pages found by name, columns by their titles wherever they stand."""
 
+import contextlib
 import re
 import unicodedata
 import warnings
@@ -82,6 +83,16 @@ class Book:
     epoch: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Any table: the row of its titles, the titles by index, and the filled rows below, each with its number."""
+
+    header: int
+    titles: Mapping[int, str]
+    rows: tuple[tuple[int, Mapping[int, Value]], ...]
+    epoch: datetime
+
+
 class _Parser(WorkSheetParser):
     """openpyxl's own parser of a page's rows, which gives only rows that are there, never fills gaps.
 
@@ -103,43 +114,65 @@ def read(content: bytes) -> Book:
     Raises:
         SheetRefused: it cannot be opened, is none of ours, or has too many rows; the message says what to do.
     """
+    with _opened(content) as book:
+        return _read(book)
+
+
+def read_table(content: bytes) -> Table:
+    """The first visible page that holds something, whatever its titles are: they stand in its first filled row.
+
+    Raises:
+        SheetRefused: it cannot be opened, is empty, or has too many rows.
+    """
+    with _opened(content) as book:
+        for sheet in book.worksheets:
+            rows = sorted(_rows(book, sheet, layout.MOST_ROWS).items()) if sheet.sheet_state == "visible" else []
+            if rows:
+                (header, titles), *rest = rows
+                return Table(header, {index: str(title) for index, title in titles.items()}, tuple(rest), book.epoch)
+    raise SheetRefused("empty", "文件是空的。")
+
+
+@contextlib.contextmanager
+def _opened(content: bytes) -> Iterator[Any]:
+    """The workbook by openpyxl; whatever breaks while it is read is the file's fault, and is said so."""
     guard(content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of extensions that openpyxl leaves out
-            return _read(content)
-    except SheetRefused:
-        raise
+            book = load_workbook(BytesIO(content), read_only=True, data_only=True, keep_links=False)
+            try:
+                yield book
+            finally:
+                book.close()
     except (ParseError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, RecursionError, OverflowError):
         raise SheetRefused("broken", "文件内容有错,读不出来:请用表格软件打开后重新保存为 .xlsx,再报送。") from None
 
 
-def _read(content: bytes) -> Book:
-    book: Any = load_workbook(BytesIO(content), read_only=True, data_only=True, keep_links=False)
-    try:
-        pages: list[Page] = []
-        unread: list[str] = []
-        left = layout.MOST_ROWS
-        known = {_plain(page.title): page for page in layout.PAGES}
-        for sheet in book.worksheets:
-            wanted = known.get(_plain(sheet.title))
-            if wanted is None:
-                if sheet.sheet_state == "visible" and sheet.title not in layout.OWN_PAGES:
-                    unread.append(sheet.title)
-                continue
-            if any(page.layout is wanted for page in pages):
-                raise SheetRefused("doubled-page", f"有两个名为“{wanted.title}”的工作表:请删去一个。")
-            page = _page(wanted, _rows(book, sheet, left))
-            if page.rows and sheet.sheet_state != "visible":
-                raise SheetRefused("hidden", f"工作表“{sheet.title}”被隐藏但有内容:请取消隐藏、核对后再报送,或清空它。")
-            left -= len(page.rows)
-            pages.append(page)
-        if not pages:
-            names = "、".join(page.title for page in layout.PAGES)
-            raise SheetRefused("other-template", f"没有找到名为“{names}”的工作表:请使用本系统的模板,不要改工作表的名字。")
-        return Book(tuple(pages), tuple(unread), book.epoch)
-    finally:
-        book.close()
+def _read(book: Any) -> Book:
+    pages: list[Page] = []
+    unread: list[str] = []
+    left = layout.MOST_ROWS
+    known = {plain(page.title): page for page in layout.PAGES}
+    for sheet in book.worksheets:
+        wanted = known.get(plain(sheet.title))
+        if wanted is None:
+            if sheet.sheet_state == "visible" and sheet.title not in layout.OWN_PAGES:
+                unread.append(sheet.title)
+            continue
+        if any(page.layout is wanted for page in pages):
+            raise SheetRefused("doubled-page", f"有两个名为“{wanted.title}”的工作表:请删去一个。")
+        page = _page(wanted, _rows(book, sheet, left))
+        if page.rows and sheet.sheet_state != "visible":
+            raise SheetRefused("hidden", f"工作表“{sheet.title}”被隐藏但有内容:请取消隐藏、核对后再报送,或清空它。")
+        left -= len(page.rows)
+        if left < 0:
+            raise _too_many()
+        pages.append(page)
+    if not pages:
+        names = "、".join(page.title for page in layout.PAGES)
+        raise SheetRefused("other-template", f"没有找到名为“{names}”的工作表:请使用本系统的模板,不要改工作表的名字。")
+    return Book(tuple(sorted(pages, key=lambda page: layout.PAGES.index(page.layout))), tuple(unread), book.epoch)
 
 
 def _rows(book: Any, sheet: Any, most: int) -> dict[int, dict[int, Value]]:
@@ -156,12 +189,16 @@ def _rows(book: Any, sheet: Any, most: int) -> dict[int, dict[int, Value]]:
         )  # fmt: skip
         for seen, (number, cells) in enumerate(parser.parse()):
             if seen > MOST_ROWS_SEEN or len(found) > most + HEADER_WITHIN:
-                raise SheetRefused("too-many-rows", f"超过{layout.MOST_ROWS}行:请分成几份报送。")
+                raise _too_many()
             values = {cell["column"]: value for cell in cells if (value := _value(cell)) is not None}
             if values:
                 found.setdefault(number, {}).update(values)
-        _fill_merged(found, parser.merged_cells.ranges if parser.merged_cells else ())
+        _fill_merged(found, parser.merged_cells.mergeCell if parser.merged_cells else ())
     return found
+
+
+def _too_many() -> SheetRefused:
+    return SheetRefused("too-many-rows", f"超过{layout.MOST_ROWS}行:请分成几份报送。")
 
 
 def _value(cell: Mapping[str, Any]) -> Value | None:
@@ -189,12 +226,12 @@ def _fill_merged(rows: dict[int, dict[int, Value]], merged: Any) -> None:
 
 
 def _page(wanted: PageLayout, rows: Mapping[int, Mapping[int, Value]]) -> Page:
-    by_title = {_plain(column.title): column for column in wanted.columns}
+    by_title = {plain(column.title): column for column in wanted.columns}
     header, titles = _header(rows, by_title)
     places: dict[str, Place] = {}
     doubled: list[str] = []
     for index, title in sorted(titles.items()):
-        column = by_title.get(_plain(title))
+        column = by_title.get(plain(title))
         if column is None:
             continue
         if column.field in places:
@@ -214,7 +251,7 @@ def _header(rows: Mapping[int, Mapping[int, Value]], by_title: Mapping[str, Colu
     """The row with the most of our titles among the first, and its texts."""
 
     def ours(values: Mapping[int, Value]) -> int:
-        return sum(1 for value in values.values() if isinstance(value, str) and _plain(value) in by_title)
+        return sum(1 for value in values.values() if isinstance(value, str) and plain(value) in by_title)
 
     first = [(number, values) for number, values in sorted(rows.items()) if number <= HEADER_WITHIN]
     if not first:
@@ -229,7 +266,7 @@ INVISIBLE: Final = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 """Marks without width, which come along when text is copied from a web page."""
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A title as it is compared: full-width forms as usual ones, without blanks, stars and invisible marks."""
     return re.sub(r"[\s*]+", "", INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
 

@@ -98,7 +98,7 @@ def _guide(book: SheetWriter, sheet: Worksheet) -> None:
     row = 2
     for rule in _RULES:
         sheet.merge_range(row, 0, row, 8, rule, formats["text"])
-        sheet.set_row(row, 34)
+        sheet.set_row(row, 20)
         row += 1
     for page in layout.PAGES:
         row += 1
@@ -111,7 +111,7 @@ def _guide(book: SheetWriter, sheet: Worksheet) -> None:
             if column.choices is not None and column.field not in ("county", "operation"):
                 words += f" 可填:{'、'.join(column.choices)}。"
             sheet.merge_range(row, 2, row, 8, words, formats["text"])
-            sheet.set_row(row, 32)
+            sheet.set_row(row, 20)
         row += 1
         sheet.write_string(row, 0, "例", formats["text"])
         for example in _EXAMPLES[page.kind]:

@@ -95,7 +95,7 @@ def _day(value: Value, epoch: datetime) -> str:
     return _moment(value, epoch).date().isoformat()
 
 
-_MONTH: Final = re.compile(r"(\d{4})(?:年|[-/.])?(\d{1,2})月?")
+_MONTH: Final = re.compile(r"(\d{4})(?:(?:年|[-/.])(\d{1,2})月?|(\d{2}))")
 
 
 def _month(value: Value, epoch: datetime) -> str:
@@ -103,7 +103,7 @@ def _month(value: Value, epoch: datetime) -> str:
     found = _MONTH.fullmatch(re.sub(r"\s", "", _usual(_text(value)))) if not isinstance(value, date) else None
     if found is None:
         return _moment(value, epoch).strftime("%Y-%m")
-    year, month = int(found[1]), int(found[2])
+    year, month = int(found[1]), int(found[2] or found[3])
     if not (FIRST_YEAR <= year <= LAST_YEAR and 1 <= month <= 12):
         raise Wrong("没有这个月份:请写成 2024-09 的样子")
     return f"{year}-{month:02}"
@@ -162,9 +162,10 @@ def _moment(value: Value, epoch: datetime) -> datetime:
     if found.groupdict().get("half") in ("下午", "晚上") and parts.get("hour", 12) < 12:
         parts["hour"] += 12
     try:
-        return _within(datetime(**parts))  # type: ignore[arg-type]  # noqa: DTZ001
+        moment = datetime(**parts)  # type: ignore[arg-type]  # noqa: DTZ001
     except ValueError:
         raise Wrong(f"日历上没有这一天或这一刻:{_HOW}") from None
+    return _within(moment)
 
 
 def _of_number(value: float, epoch: datetime) -> datetime:
@@ -172,8 +173,9 @@ def _of_number(value: float, epoch: datetime) -> datetime:
     packed = _PACKED.fullmatch(_text(value))
     try:
         if packed:
-            return _within(datetime(int(packed["year"]), int(packed["month"]), int(packed["day"])))  # noqa: DTZ001
-        read = from_excel(value, epoch)
+            read: object = datetime(int(packed["year"]), int(packed["month"]), int(packed["day"]))  # noqa: DTZ001
+        else:
+            read = from_excel(value, epoch)
     except (ValueError, OverflowError):
         raise Wrong(f"不是日期:{_HOW}") from None
     if not isinstance(read, datetime):

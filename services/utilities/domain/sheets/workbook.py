@@ -96,6 +96,9 @@ def add_drop_downs(
     sheet: Worksheet, page: PageLayout, columns: Mapping[int, Column], lists: Mapping[tuple[str, str], str], first: int = 1
 ) -> None:
     """The rules of input of ``page``, by the index of each column, from row index ``first`` on."""
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)
     for index, column in columns.items():
         if column.choices is not None:
             source: Any = lists.get((page.kind, column.field)) or [*page.operations, layout.REPORTED]

@@ -55,7 +55,7 @@ def test_openssl_proves_it_with_the_public_key_alone(pem: Path, tmp_path: Path) 
     (tmp_path / "signed").write_text(signed)
     (tmp_path / "signature").write_bytes(base64.urlsafe_b64decode(signature + "=="))
     subprocess.run(["openssl", "pkey", "-in", pem, "-pubout", "-out", tmp_path / "public.pem"], check=True)
-    verify = [
+    verify: list[str | Path] = [
         "openssl", "pkeyutl", "-verify", "-pubin", "-inkey", tmp_path / "public.pem", "-rawin",
         "-in", tmp_path / "signed", "-sigfile", tmp_path / "signature",
     ]  # fmt: skip

@@ -14,8 +14,9 @@ from shared.clock import now
 from shared.events.case import CaseStep
 from shared.kafka import Message, PartitionConsumer, Publisher, Record, Topics
 from shared.kafka.consumer import Halt
-from shared.parking import parked_event
+from shared.parking import Digest, parked_event
 from shared.postgres import Pool
+from shared.unusable import Limits, MostlyUnusable, Watch
 
 COUNTED = Counter("onething_metrics_records_total", "Records taken from a topic.", ["topic"])
 PARKED = Counter("onething_metrics_parked_total", "Records that could not be read.", ["topic"])
@@ -28,14 +29,40 @@ Take = Callable[[Pool, counting.Park, str, int, int, Sequence[Raw]], Awaitable[i
 """A use case that takes a partition's records: pool, park, topic, partition, expected offset, records."""
 
 
+class Parking:
+    """Parks records that could not be read."""
+
+    def __init__(self, publisher: Publisher, topics: Topics, digest: Digest) -> None:
+        self._publisher = publisher
+        self._topic = topics.parked
+        self._digest = digest
+
+    async def park(self, topic: str, partition: int, unusable: Sequence[Unusable]) -> None:
+        """Makes records durable on ``parked``, known by where they were, so that retries park once.
+
+        Raises:
+            KafkaUnavailable: they are not known to be stored.
+        """
+        at = now()
+        messages = []
+        for offset, value, error in unusable:
+            origin = f"{topic}/{partition}/{offset}"
+            record = parked_event(
+                service="metrics", origin=origin, verdict=error.verdict, raw=value, item=error.item,
+                fields=CaseStep.model_fields.keys(), sender=None, at=at, digest=self._digest,
+            )  # fmt: skip
+            messages.append(Message(self._topic, origin, record))
+        await self._publisher.publish(messages)
+
+
 class StoredOffset:
     """A partition's way into the database; the offset lives there (``docs/decisions/0006-offset-in-the-database.md``)."""
 
-    def __init__(self, take: Take, pool: Pool, publisher: Publisher, topics: Topics) -> None:
+    def __init__(self, take: Take, pool: Pool, parking: Parking, limits: Limits) -> None:
         self._take = take
         self._pool = pool
-        self._publisher = publisher
-        self._topics = topics
+        self._parking = parking
+        self._watch = Watch(limits)
 
     async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
         async with self._pool.acquire() as db:
@@ -46,12 +73,13 @@ class StoredOffset:
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         async def park(unusable: Sequence[Unusable]) -> None:
-            await park_records(self._publisher, self._topics, partition.topic, partition.partition, unusable)
+            self._watch.check(partition.partition, expected, records, {one.offset for one in unusable})
+            await self._parking.park(partition.topic, partition.partition, unusable)
             PARKED.labels(partition.topic).inc(len(unusable))
 
         try:
             wanted = await self._take(self._pool, park, partition.topic, partition.partition, expected, records)
-        except counting.BrokenBatch as error:
+        except MostlyUnusable as error:
             raise Halt(str(error)) from error
         except offsets.Fenced:
             FENCED.labels(partition.topic).inc()
@@ -60,30 +88,12 @@ class StoredOffset:
         return wanted
 
 
-async def park_records(publisher: Publisher, topics: Topics, topic: str, partition: int, unusable: Sequence[Unusable]) -> None:
-    """Makes records that could not be read durable on ``parked``, known by where they were, so that retries park once.
-
-    Raises:
-        KafkaUnavailable: they are not known to be stored.
-    """
-    at = now()
-    messages = []
-    for offset, value, error in unusable:
-        origin = f"{topic}/{partition}/{offset}"
-        record = parked_event(
-            service="metrics", origin=origin, verdict=error.verdict, raw=value, item=error.item,
-            fields=CaseStep.model_fields.keys(), sender=None, at=at,
-        )  # fmt: skip
-        messages.append(Message(topics.parked, origin, record))
-    await publisher.publish(messages)
-
-
 def subscribe(
-    broker: KafkaBroker, topics: Topics, pool: Pool, publisher: Publisher, group: str, batch_records: int
+    broker: KafkaBroker, topics: Topics, pool: Pool, parking: Parking, limits: Limits, group: str, batch_records: int
 ) -> list[PartitionConsumer]:
     """The worker's consumers, of ``group`` and ``{group}-progress``; call before the broker starts."""
-    cases = StoredOffset(counting.count_batch, pool, publisher, topics)
-    snapshots = StoredOffset(counting.keep_snapshots, pool, publisher, topics)
+    cases = StoredOffset(counting.count_batch, pool, parking, limits)
+    snapshots = StoredOffset(counting.keep_snapshots, pool, parking, limits)
     return [
         PartitionConsumer(broker, topics.case_events, group, cases, batch_records),
         PartitionConsumer(broker, topics.progress, f"{group}-progress", snapshots, batch_records),

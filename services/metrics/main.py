@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from services.metrics import kafka, rebuild
 from services.metrics.handlers import checking, counting
 from services.metrics.handlers.rebuilding import CannotRebuild
-from services.metrics.http import cases, figures, notices
+from services.metrics.http import cases, figures, notices, what_if
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access
 from services.metrics.http.standing import StandingAnswers
@@ -26,6 +26,8 @@ from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, start_patiently
 from shared.kafka.asyncapi import describe
+from shared.parking import Digest, DigestKeyError
+from shared.unusable import Limits, MostlyUnusable, option
 
 log = structlog.get_logger()
 
@@ -35,9 +37,13 @@ METADATA_MS = 10_000
 MOVED = "metrics_moved"
 """The channel on which the database tells that figures moved (``migrations/0008_tell_of_moves.sql``)."""
 MIGRATIONS = Path(__file__).parent / "migrations"
-USAGE = "usage: python -m services.metrics.main api|worker|migrate|rebuild [--from cases|log] [--keep] [--accept-shorter-log]"
+USAGE = (
+    "usage: python -m services.metrics.main api|worker [--most-unusable SHARE]|migrate"
+    "|rebuild [--from cases|log] [--keep] [--accept-shorter-log]"
+)
 MENDABLE: tuple[type[Exception], ...] = (
-    ValueError, CannotRebuild, counting.BrokenBatch, postgres.MigrationError, KafkaError, KafkaUnavailable, *postgres.Unavailable,
+    ValueError, CannotRebuild, MostlyUnusable, DigestKeyError, postgres.MigrationError, KafkaError, KafkaUnavailable,
+    *postgres.Unavailable,
 )  # fmt: skip
 """What the operator can mend: the message says enough without a traceback."""
 
@@ -81,6 +87,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(notices.router)
     app.include_router(cases.router)
     app.include_router(checking_routes.router)
+    app.include_router(what_if.router)
     web.add_health(app, {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])
@@ -94,8 +101,14 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
 
 def build_worker(settings: Settings) -> FastAPI:
-    """The worker: consumers, the folder of counter deltas, and a small app that shows their health."""
+    """The worker: consumers, the folder of counter deltas, and a small app that shows their health.
+
+    Raises:
+        DigestKeyError: the digests' key cannot be used.
+    """
     topics = Topics(settings.topic_prefix)
+    digest = Digest.of_file(settings.digest_key_file)
+    limits = Limits(settings.most_unusable, settings.most_unusable_in_a_row)
     pools: list[postgres.Pool] = []
     consumers: list[PartitionConsumer] = []
 
@@ -104,9 +117,14 @@ def build_worker(settings: Settings) -> FastAPI:
         dsn = settings.postgres_dsn.get_secret_value()
         # Offset and state commit together, so a crash that loses the last commits loses nothing: they are counted again.
         # A worker that hangs inside a transaction holds its partition's lock: the server ends it, so that an heir need not wait.
-        session = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "5s"}
         async with (
-            await postgres.open_pool(dsn, application="metrics-worker", size=settings.pool_size, **session) as pool,
+            await postgres.open_pool(
+                dsn,
+                application="metrics-worker",
+                size=settings.pool_size,
+                synchronous_commit="off",
+                idle_in_transaction_session_timeout="5s",
+            ) as pool,
             await postgres.open_pool(dsn, application="metrics-check", size=1) as check_pool,
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):
@@ -114,7 +132,8 @@ def build_worker(settings: Settings) -> FastAPI:
             broker = KafkaBroker(
                 settings.kafka, client_id="metrics-worker", apply_types=False, logger=None, metadata_max_age_ms=METADATA_MS
             )
-            consumers.extend(kafka.subscribe(broker, topics, pool, publisher, settings.group, settings.batch_records))
+            parking = kafka.Parking(publisher, topics, digest)
+            consumers.extend(kafka.subscribe(broker, topics, pool, parking, limits, settings.group, settings.batch_records))
             folding = asyncio.create_task(_fold_for_ever(pool))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds))
             starting = asyncio.create_task(start_patiently(broker))
@@ -149,9 +168,9 @@ async def _fold_for_ever(pool: postgres.Pool) -> None:
             await counting.fold_counters(pool)
         except postgres.Unavailable as error:
             log.warning("fold_failed", error=type(error).__name__)
-        # Folding rarely folds more at once, and each counter is written once for all: under load it takes a fifth of one
+        # Folding rarely folds more at once, and each counter is written once for all: under load it takes a tenth of one
         # session's time at most.
-        await asyncio.sleep(max(FOLD_EVERY_SECONDS, 4 * (time.monotonic() - begun)))
+        await asyncio.sleep(max(FOLD_EVERY_SECONDS, 9 * (time.monotonic() - begun)))
 
 
 async def migrate(settings: Settings) -> list[str]:
@@ -173,6 +192,11 @@ async def migrate(settings: Settings) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Runs one process; returns its exit status."""
     chosen = None
+    try:
+        arguments, share = option(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     match arguments:
         case ["api" | "worker" | "migrate" as process]:
             pass
@@ -183,7 +207,7 @@ def main(arguments: list[str]) -> int:
             return 2
     telemetry.configure("metrics", process)
     try:
-        settings = Settings()
+        settings = Settings() if share is None else Settings(most_unusable=share)
     except ValidationError as error:
         missing = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         sys.stderr.write(f"settings: {missing}\n")
@@ -195,6 +219,7 @@ def main(arguments: list[str]) -> int:
         if chosen is not None:
             log.info("rebuilt", **asyncio.run(rebuild.run(settings, chosen, list(MIGRATIONS.glob("*.sql")))))
             return 0
+        app = build_api(settings) if process == "api" else build_worker(settings)
     except MENDABLE as error:
         sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")
         return 1
@@ -202,7 +227,6 @@ def main(arguments: list[str]) -> int:
         # A batch makes tens of thousands of small tuples that live for a moment and never form cycles; at the usual
         # threshold the collector looks at them again and again, for a third of the worker's time.
         gc.set_threshold(100_000, 10, 5)
-    app = build_api(settings) if process == "api" else build_worker(settings)
     web.serve(app, host=settings.host, port=settings.port)
     return 0
 

@@ -11,13 +11,14 @@ from typing import Any, Final
 import structlog
 
 from services.metrics.handlers import checking, counting
-from services.metrics.handlers.counting import Unusable
 from services.metrics.handlers.rebuilding import CannotRebuild, Edges, Progress, Rebuild
-from services.metrics.kafka import park_records
+from services.metrics.kafka import Parking
 from services.metrics.settings import Settings
 from services.metrics.store import rebuild as store
 from shared import postgres
 from shared.kafka import LogReader, Publisher, Topics
+from shared.parking import Digest
+from shared.unusable import Limits
 
 log = structlog.get_logger()
 
@@ -108,13 +109,13 @@ async def _count_and_swap(settings: Settings, admin: postgres.Connection, *, acc
         Publisher(settings.kafka, client_id="metrics-rebuild") as publisher,
         LogReader(settings.kafka, [topics.case_events, topics.progress], client_id="metrics-rebuild") as reader,
     ):
-
-        async def park(topic: str, partition: int, unusable: Sequence[Unusable]) -> None:
-            await park_records(publisher, topics, topic, partition, unusable)
-
+        parking = Parking(publisher, topics, Digest.of_file(settings.digest_key_file))
         takes = {topics.case_events: counting.count_batch, topics.progress: counting.keep_snapshots}
-        edges = Edges(admin, fresh, reader, takes, park)
-        return await Rebuild(edges, most=settings.batch_records, accept_shorter_log=accept_shorter_log, told=tell).run()
+        edges = Edges(admin, fresh, reader, takes, parking.park)
+        limits = Limits(settings.most_unusable, settings.most_unusable_in_a_row)
+        return await Rebuild(
+            edges, most=settings.batch_records, limits=limits, accept_shorter_log=accept_shorter_log, told=tell
+        ).run()
 
 
 async def _dropped(admin: postgres.Connection) -> bool:

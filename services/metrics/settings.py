@@ -1,5 +1,7 @@
 """Settings of the metrics service, from the environment (``ONETHING_…``)."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,5 +23,11 @@ class Settings(BaseSettings):
     operator_token: SecretStr = SecretStr("")
     pool_size: int = 8
     batch_records: int = 8_000
+    most_unusable: float = Field(0.5, ge=0, le=1)
+    """The share of a batch above which the worker halts instead of parking it; 1 lets everything be parked."""
+    most_unusable_in_a_row: int = Field(200, ge=0)
+    """How many unusable records one after another are too many; 0 is no limit."""
+    digest_key_file: Path | None = None
+    """Keys the digest of what is parked."""
     consistency_seconds: float = Field(900, ge=0)
     """How often the worker recounts the cases against the counters; 0 turns it off."""

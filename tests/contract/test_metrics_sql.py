@@ -16,6 +16,7 @@ from services.metrics.handlers import checking, counting
 from services.metrics.handlers.counting import RawRecord, Unusable
 from services.metrics.store import cases, offsets
 from shared import postgres
+from shared.unusable import MostlyUnusable
 from tests import case_events, oracle
 from tests.conftest import TestDatabase
 
@@ -158,10 +159,13 @@ async def test_unreadable_records_are_parked_and_the_rest_is_counted(pool: postg
         assert await db.fetchval("select count(*) from cases") == len(good)
 
 
-async def test_a_batch_that_is_mostly_broken_is_refused_whole(pool: postgres.Pool) -> None:
-    raw = [RawRecord(n, b"{") for n in range(30)]
-    with pytest.raises(counting.BrokenBatch):
-        await counting.count_batch(pool, no_parking, TOPIC, 0, 0, raw)
+async def test_a_batch_that_may_not_be_parked_is_refused_whole(pool: postgres.Pool) -> None:
+    async def refuse(unusable: Sequence[Unusable]) -> None:
+        raise MostlyUnusable(f"{len(unusable)} are too many")
+
+    raw = [RawRecord(0, case_events.encoded(story("c1"))), *(RawRecord(n, b"{") for n in range(1, 30))]
+    with pytest.raises(MostlyUnusable, match="29 are too many"):
+        await counting.count_batch(pool, refuse, TOPIC, 0, 0, raw)
     async with pool.acquire() as db:
         assert await offsets.position(db, TOPIC, 0) == 0
 

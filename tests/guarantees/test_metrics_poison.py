@@ -148,7 +148,7 @@ async def test_a_batch_that_is_mostly_poison_stops_the_worker_instead_of_parking
     before = await scene.positions()
     await _put(scene, scene.topics.case_events, [(b"one key", b"{broken", []) for _ in range(50)])
     said = await until_halted(worker)
-    assert "50 of 50 records are unreadable" in said
+    assert "50 of 50 records are unusable" in said
     assert await scene.positions() == before
     assert await _parked(scene) == []
     await scene.exact(distinct)

@@ -1,17 +1,15 @@
 """Counting: a partition's records into cases, counters and snapshots, with their offset in one transaction."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from services.metrics.domain.cases import CaseState, Deltas, merge
+from services.metrics.domain.matters import Matter
 from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read_snapshot
-from services.metrics.store import cases, counters, offsets, snapshots
+from services.metrics.handlers import following
+from services.metrics.store import cases, counters, offsets
 from shared.events.progress import Snapshot
 from shared.postgres import Pool
-
-MOST_UNREADABLE: Final = 0.5
-FEWEST_TO_JUDGE: Final = 20
-"""A batch of at least so many records with over this share unreadable is a fault of ours or the sender's, not poison."""
 
 
 class Raw(Protocol):
@@ -39,11 +37,7 @@ class Unusable(NamedTuple):
 
 
 Park = Callable[[Sequence[Unusable]], Awaitable[None]]
-"""Makes the records durable on ``parked`` before it returns."""
-
-
-class BrokenBatch(Exception):
-    """Most of a batch is unreadable: parking it all would hide a fault. Nothing was taken."""
+"""Makes the records durable on ``parked`` before it returns, or raises where they are too many for poison (``shared.unusable``)."""
 
 
 def read_all(records: Sequence[Raw]) -> tuple[list[CaseRecord], list[Unusable]]:
@@ -55,14 +49,7 @@ def read_all(records: Sequence[Raw]) -> tuple[list[CaseRecord], list[Unusable]]:
             read.append(read_case(record.value))
         except Unreadable as error:
             unusable.append(Unusable(record.offset, record.value or b"", error))
-    refuse_broken_batch(len(records), len(unusable))
     return read, unusable
-
-
-def refuse_broken_batch(records: int, unusable: int) -> None:
-    """Raises :class:`BrokenBatch` when most of a large enough batch is unreadable."""
-    if records >= FEWEST_TO_JUDGE and unusable > records * MOST_UNREADABLE:
-        raise BrokenBatch(f"{unusable} of {records} records are unreadable: find out what writes them before going on")
 
 
 def fold(records: Sequence[CaseRecord]) -> dict[str, dict[str, CaseState]]:
@@ -82,7 +69,7 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
 
     Raises:
         offsets.Fenced: another worker has counted this partition on; nothing was written.
-        BrokenBatch: most records are unreadable; nothing was written.
+        MostlyUnusable: by ``park``; nothing was written.
     """
     read, unusable = read_all(records)
     if unusable:
@@ -101,15 +88,16 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
 
 
 async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[Raw]) -> int:
-    """Keeps the newest snapshot of each subject in one transaction with the offset; returns the next offset wanted.
+    """Keeps the newest snapshot of each subject, and what counts of it, in one transaction with the offset; returns the next
+    offset wanted.
 
     A record without a value is compaction's mark of a removed key: snapshots say themselves when they are deleted, so
     it is passed over.
 
     Raises:
-        offsets.Fenced, BrokenBatch: as :func:`count_batch`.
+        offsets.Fenced, MostlyUnusable: as :func:`count_batch`.
     """
-    newest: dict[tuple[str, str], Snapshot] = {}
+    newest: dict[tuple[str, str], tuple[Snapshot, Matter | None]] = {}
     unusable: list[Unusable] = []
     for record in records:
         offset, value = record.offset, record.value
@@ -117,20 +105,20 @@ async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, exp
             continue
         try:
             snapshot = read_snapshot(value)
+            counts_as = following.counts_as(snapshot)
         except Unreadable as error:
             unusable.append(Unusable(offset, value, error))
             continue
         key = (snapshot.kind, snapshot.subject)
-        if key not in newest or newest[key].version < snapshot.version:
-            newest[key] = snapshot
-    refuse_broken_batch(len(records), len(unusable))
+        if key not in newest or newest[key][0].version < snapshot.version:
+            newest[key] = snapshot, counts_as
     if unusable:
         await park(unusable)
     wanted = records[-1].offset + 1
     async with pool.acquire() as db, db.transaction():
         await offsets.advance(db, topic, partition, expected, wanted)
         if newest:
-            await snapshots.keep_newest(db, newest)
+            await following.keep(db, newest)
     return wanted
 
 

@@ -18,6 +18,7 @@ from services.metrics.store import rebuild as store
 from shared.kafka import LogReader, Record
 from shared.kafka.log import Place
 from shared.postgres import Connection, Pool
+from shared.unusable import Limits, Watch
 
 log = structlog.get_logger()
 
@@ -61,9 +62,12 @@ class Edges:
 class Rebuild:
     """One run. ``accept_shorter_log``: what the live tables counted of a log that is gone may be lost."""
 
-    def __init__(self, edges: Edges, *, most: int, accept_shorter_log: bool, told: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, edges: Edges, *, most: int, limits: Limits, accept_shorter_log: bool, told: Callable[[Progress], None]
+    ) -> None:
         self._edges = edges
         self._most = most
+        self._watch = Watch(limits)
         self._accept_shorter_log = accept_shorter_log
         self._told = told
         self._counted: dict[Place, int] = {}
@@ -164,27 +168,18 @@ class Rebuild:
             raise _first(errors) from None
 
     async def _count(self, place: Place, records: Sequence[RawRecord]) -> None:
+        taken = self._live.get(place, 0)
+
         async def remember(unusable: Sequence[Unusable]) -> None:
-            # What the live tables have taken is parked already; the rest is parked when we take their place.
-            waiting = self._unusable.setdefault(place, [])
-            waiting.extend(one for one in unusable if one.offset >= self._live.get(place, 0))
+            # What the live tables have taken was judged and parked then; the rest is parked when we take their place.
+            fresh = [one for one in unusable if one.offset >= taken]
+            rest = [record for record in records if record.offset >= taken]
+            if fresh:
+                self._watch.check(place, rest[0].offset, rest, {one.offset for one in fresh})
+            self._unusable.setdefault(place, []).extend(fresh)
 
         take = self._edges.takes[place[0]]
-
-        async def count(piece: Sequence[RawRecord]) -> None:
-            self._counted[place] = await take(self._edges.fresh, remember, *place, self._counted[place], piece)
-
-        taken = [record for record in records if record.offset < self._live.get(place, 0)]
-        if taken:
-            try:
-                await count(taken)
-            except counting.BrokenBatch:
-                # It was judged when the live tables took it, in other batches: those that are too small are not judged again.
-                size = counting.FEWEST_TO_JUDGE - 1
-                for start in range(0, len(taken), size):
-                    await count(taken[start : start + size])
-        if len(taken) < len(records):
-            await count(records[len(taken) :])
+        self._counted[place] = await take(self._edges.fresh, remember, *place, self._counted[place], records)
 
     async def _park(self) -> None:
         for place, unusable in self._unusable.items():

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.local import bench, case_history, contracts, notice, receipt, senders, upkeep
+from deploy.local import bench, case_history, contracts, notice, push_file, receipt, senders, upkeep
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
 
@@ -28,6 +28,7 @@ problems = Console(stderr=True)
 app.add_typer(bench.app, name="bench")
 upkeep.register(app)
 contracts.register(app)
+push_file.register(app)
 
 GATES: Final = (
     ("lint", ["ruff", "check", "."]),

@@ -16,7 +16,8 @@ from shared.signing import Key
 
 Event = Mapping[str, Any]
 
-AGAIN: Final = frozenset({429, 503})
+AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+"""What sending again may mend: a proxy's own answers too, for they do not say whether the events were stored."""
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 30.0
 
@@ -41,15 +42,37 @@ class Tally:
         self.reasons += other.reasons
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The receiver's answer to one batch: ``results`` in the batch's order, the receipt where something is stored."""
+
+    results: Sequence[Mapping[str, Any]]
+    receipt: str | None
+    retries: int
+
+    def tally(self) -> Tally:
+        problems = [result["problem"]["type"] for result in self.results if result["status"] == "rejected"]
+        reasons = Counter(kind.rpartition(":")[2] for kind in problems)
+        return Tally(len(self.results) - len(problems), len(problems), self.retries, reasons)
+
+
 class PushClient:
     """Pushes to one address with one secret. ``http`` stays the caller's, and is not closed here.
 
-    ``patience`` bounds the attempts at one batch. A batch's ``webhook-id`` is made from its bytes: a second attempt,
-    even a second run, is known for the same request, so that what it parks is parked once.
+    ``patience`` bounds the attempts at one batch; ``on_wait`` hears why one waits. A batch's ``webhook-id`` is made from
+    its bytes: a second attempt, even a second run, is known for the same request, so that what it parks is parked once.
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, url: str, secret: str, *, batch: int = 300, patience: int = 12, clock: Clock = now
+        self,
+        http: httpx.AsyncClient,
+        url: str,
+        secret: str,
+        *,
+        batch: int = 300,
+        patience: int = 12,
+        clock: Clock = now,
+        on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._http = http
         self._url = url
@@ -57,6 +80,7 @@ class PushClient:
         self._batch = batch
         self._patience = patience
         self._clock = clock
+        self._on_wait = on_wait
 
     async def push(self, events: Sequence[Event], on_progress: Callable[[int], None] = lambda _: None) -> Tally:
         """Sends ``events`` in order, a batch at a time; ``on_progress`` hears how many more were answered for.
@@ -67,18 +91,23 @@ class PushClient:
         tally = Tally()
         for start in range(0, len(events), self._batch):
             batch = events[start : start + self._batch]
-            tally.add(await self._send(orjson.dumps(batch)))
+            tally.add((await self.send(orjson.dumps(batch))).tally())
             on_progress(len(batch))
         return tally
 
-    async def _send(self, body: bytes) -> Tally:
+    async def send(self, body: bytes, media_type: str = BATCH_MEDIA_TYPE) -> Answered:
+        """Sends one body until it is answered for.
+
+        Raises:
+            PushError: the receiver refuses, or does not answer after all attempts.
+        """
         message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
         why = ""
         for attempt in range(self._patience):
             # Signed anew at each attempt: the timestamp must be of now, the id stays.
             stamp = int(self._clock().timestamp())
             headers = {
-                "content-type": BATCH_MEDIA_TYPE,
+                "content-type": media_type,
                 "webhook-id": message_id,
                 "webhook-timestamp": str(stamp),
                 "webhook-signature": self._key.sign(message_id, stamp, body),
@@ -90,12 +119,11 @@ class PushClient:
                 why = type(error).__name__
             else:
                 if response.status_code not in AGAIN:
-                    tally = _read(self._url, response)
-                    tally.retries = attempt
-                    return tally
+                    return _read(self._url, response, attempt)
                 why = str(response.status_code)
                 wait = retry_after(response.headers.get("retry-after"), wait)
             if attempt + 1 < self._patience:
+                self._on_wait(f"{why}: again in {wait:.0f} s")
                 await asyncio.sleep(wait)
         raise PushError(f"{self._url}: {why} after {self._patience} attempts; see the service's log, then push again")
 
@@ -107,13 +135,13 @@ def retry_after(header: str | None, otherwise: float) -> float:
     return otherwise
 
 
-def _read(url: str, response: httpx.Response) -> Tally:
+def _read(url: str, response: httpx.Response, retries: int) -> Answered:
     try:
         answer = response.json()
     except ValueError:
         answer = {}
     # 403 and 422 of a whole batch carry the results too: every item was answered for.
-    if response.status_code == httpx.codes.ACCEPTED or "results" in answer:
-        problems = [result["problem"]["type"] for result in answer["results"] if result["status"] == "rejected"]
-        return Tally(answer["accepted"], answer["rejected"], 0, Counter(kind.rpartition(":")[2] for kind in problems))
-    raise PushError(f"{url}: {response.status_code} {answer.get('detail', response.reason_phrase)}")
+    if isinstance(answer, dict) and "results" in answer:
+        return Answered(answer["results"], answer.get("receipt"), retries)
+    detail = answer.get("detail", response.reason_phrase) if isinstance(answer, dict) else response.reason_phrase
+    raise PushError(f"{url}: {response.status_code} {detail}")

@@ -1,6 +1,6 @@
 """Notices: by present knowledge, frozen, and what has changed since."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -38,11 +38,14 @@ async def read(db: Connection, month: str, item: Item, today: date, asked: Asked
     Raises:
         FrozenOtherwise: it was frozen with other parameters than ``asked``.
     """
-    async with db.transaction(isolation="repeatable_read", readonly=True):
+
+    async def answer() -> dict[str, Any]:
         kept = None if live else await store.find(db, month, item.code)
         if kept is None:
             return {**await _present(db, month, item, today, replace(Parameters(), **asked)), "frozen": None, "restatement": None}
         return await _beside(db, kept, item, today, asked)
+
+    return await _in_one_snapshot(db, answer)
 
 
 async def freeze(
@@ -54,8 +57,7 @@ async def freeze(
         FrozenOtherwise: it is frozen already, with other parameters or with figures that differ by now.
     """
     today = business_day(now)
-    async with db.transaction(isolation="repeatable_read", readonly=True):
-        content = await _present(db, month, item, today, replace(Parameters(), **asked))
+    content = await _in_one_snapshot(db, lambda: _present(db, month, item, today, replace(Parameters(), **asked)))
     document, sha256 = canonical(content).decode(), digest(content)
     async with db.transaction():
         fresh = Frozen(month, item.code, document, sha256, now, who)
@@ -63,10 +65,13 @@ async def freeze(
             detail = {"sha256": sha256, "parameters": content["parameters"]}
             await store.audit(db, at=now, role=role, who=who, action="notice.freeze", subject=f"{month}/{item.code}", detail=detail)
             return {**content, "frozen": _frozen(fresh), "restatement": None}, True
-    async with db.transaction(isolation="repeatable_read", readonly=True):
+
+    async def standing() -> dict[str, Any]:
         kept = await store.find(db, month, item.code)
         assert kept is not None, "frozen notices are never removed"
-        answer = await _beside(db, kept, item, today, content["parameters"])
+        return await _beside(db, kept, item, today, content["parameters"])
+
+    answer = await _in_one_snapshot(db, standing)
     if answer["restatement"]:
         raise FrozenOtherwise(answer["frozen"], answer["parameters"], answer["restatement"])
     return answer, False
@@ -76,6 +81,19 @@ async def listed(db: Connection) -> dict[str, Any]:
     """Every frozen notice, without its content."""
     rows = [{**row, "frozen_at": rfc3339(row["frozen_at"])} for row in await store.listed(db)]
     return {"notices": rows}
+
+
+async def _in_one_snapshot(db: Connection, work: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """What ``work`` reads, all as of one moment.
+
+    Again when a rebuild swapped the tables meanwhile: the snapshot is older than the fresh ones, and would see them empty.
+    """
+    while True:
+        async with db.transaction(isolation="repeatable_read", readonly=True):
+            tables = await store.live_tables(db)
+            found = await work()
+            if await store.live_tables(db) == tables:
+                return found
 
 
 async def _beside(db: Connection, kept: Frozen, item: Item, today: date, asked: Asked) -> dict[str, Any]:

@@ -19,6 +19,11 @@ class Frozen(NamedTuple):
     frozen_by: str
 
 
+async def live_tables(db: Connection) -> int:
+    """Which tables are the live ones: another number after a rebuild has put fresh ones in their place."""
+    return int(await db.fetchval("select to_regclass('counters')::oid::bigint"))
+
+
 async def find(db: Connection, month: str, item: str) -> Frozen | None:
     """The frozen notice of the month and item, where there is one."""
     row = await db.fetchrow(

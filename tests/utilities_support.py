@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from services.utilities.handlers import registry as registries
-from services.utilities.settings import Settings
+from services.utilities.settings import LIMITS as LIMITS_FILE
+from services.utilities.settings import Settings, read_limits
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Record
 from shared.kafka.topics import PARTITIONS
@@ -31,6 +32,8 @@ gas-1,乙燃气公司,gas,130608,2024-07-01,
 power-1,丙供电公司,power,130607,2023-01-01,
 power-1,丙供电公司,power,130608,2023-01-01,
 """
+
+LIMITS = read_limits(LIMITS_FILE)
 
 PAIRS = [
     ("130607", "water-1", "water"),
@@ -119,16 +122,21 @@ def newest(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def as_told(snapshots: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any] | None]:
-    """Snapshots of presence and installations in the oracle's words."""
-    return {key: None if snapshot["deleted"] else snapshot["state"] for key, snapshot in snapshots.items() if key[0] != "registry"}
+    """Snapshots of presence, windows and installations in the oracle's words."""
+    return {
+        key: None if snapshot["deleted"] else snapshot["state"]
+        for key, snapshot in snapshots.items()
+        if key[0] in ("presence", "window", "installation")
+    }
 
 
 async def stored(admin_dsn: str) -> dict[tuple[str, str], dict[str, Any] | None]:
-    """What the database holds of presence and installations, in the oracle's words."""
+    """What the database holds of presence, windows and installations, in the oracle's words."""
     connection = await asyncpg.connect(admin_dsn)
     try:
         rows = await connection.fetch(
             "select 'presence' as kind, subject, deleted, state from utilities.presence"
+            " union all select 'window', subject, deleted, state from utilities.windows"
             " union all select 'installation', subject, deleted, state from utilities.installations"
         )
     finally:

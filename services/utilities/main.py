@@ -1,6 +1,6 @@
 """Composition root of the utilities service.
 
-``python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again``
+``python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again|rebuild``
 """
 
 import asyncio
@@ -12,19 +12,19 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI
-from faststream.kafka import KafkaBroker
 from pydantic import ValidationError
 
-from services.utilities import kafka
+from services.utilities import rebuild, worker
 from services.utilities.domain.registry import RegistryErrors
 from services.utilities.handlers import registry as registries
 from services.utilities.handlers import taking
+from services.utilities.handlers.rebuilding import CannotRebuild
 from services.utilities.http import push
 from services.utilities.settings import Settings, read_companies
 from services.utilities.store import subjects as store
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
-from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka import Publisher, Topics
 from shared.kafka.asyncapi import describe
 from shared.push import Edge, Peers, key_set
 from shared.receipts import Receipts
@@ -34,10 +34,10 @@ from shared.signing import Party
 log = structlog.get_logger()
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, postgres.MigrationError, *postgres.Unavailable)
+MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, CannotRebuild, postgres.MigrationError, *postgres.Unavailable)
 """What the operator can mend: the message says enough without a traceback."""
 
-USAGE: Final = "usage: python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again"
+USAGE: Final = "usage: python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again|rebuild"
 
 
 async def _database(pool: postgres.Pool | None) -> str | None:
@@ -96,62 +96,23 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     web.add_health(app, {"postgres": database, "kafka": reachable})
 
     @app.get("/asyncapi.json", tags=["contracts"])
-    async def asyncapi() -> dict[str, Any]:
+    async def asyncapi() -> dict[str, object]:
         """What the worker reads and writes, as AsyncAPI 3."""
         return describe(
-            "onething utilities worker", settings.kafka, settings.topic_prefix, reads=["utility-events"], writes=["progress", "parked"]
+            "onething utilities worker", settings.kafka, settings.topic_prefix,
+            reads=["utility-events", "case-events"], writes=["progress", "parked"],
         )  # fmt: skip
 
     return app
 
 
 def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
-    """The worker: consumer, publisher of snapshots, and a small app that shows their health."""
-    topics = Topics(settings.topic_prefix)
-    pool: postgres.Pool | None = None
-    consumer: PartitionConsumer | None = None
-    snapshots: kafka.SnapshotPublisher | None = None
-    publishing: asyncio.Task[None] | None = None
+    """The worker: consumers, publisher of snapshots, and a small app that shows their health.
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        nonlocal pool, consumer, snapshots, publishing
-        dsn = settings.postgres_dsn.get_secret_value()
-        changed = asyncio.Event()
-        async with (
-            await postgres.open_pool(dsn, application="utilities-worker", size=settings.pool_size) as pool,
-            Publisher(settings.kafka, client_id="utilities-worker") as publisher,
-        ):
-            snapshots = kafka.SnapshotPublisher(pool, publisher, topics, changed, clock)
-            broker = KafkaBroker(settings.kafka, client_id="utilities-worker", apply_types=False, logger=None)
-            handler = kafka.UtilityEvents(pool, publisher, topics, changed, clock)
-            consumer = kafka.subscribe(broker, topics, handler, settings.batch_records)
-            publishing = asyncio.create_task(snapshots.run())
-            starting = asyncio.create_task(start_patiently(broker))
-            yield
-            starting.cancel()
-            await consumer.stop()
-            await broker.stop()
-            publishing.cancel()
-            await asyncio.wait([publishing, starting])
-
-    async def database() -> str | None:
-        return await _database(pool)
-
-    async def consuming() -> str | None:
-        if consumer is None:
-            return "starting"
-        return consumer.halted or (None if consumer.ready else "not consuming yet")
-
-    async def telling() -> str | None:
-        if snapshots is None or publishing is None:
-            return "starting"
-        return "the publisher has ended: see the log" if publishing.done() else snapshots.wrong
-
-    app = FastAPI(title="onething utilities worker", version="1", lifespan=lifespan)
-    problems.install(app)
-    web.add_health(app, {"postgres": database, "kafka": consuming, "publisher": telling})
-    return app
+    Raises:
+        OSError, ValueError: the time limits cannot be used.
+    """
+    return worker.build_worker(settings, _database, clock)
 
 
 async def migrate(settings: Settings) -> list[str]:
@@ -189,7 +150,7 @@ async def publish_again(settings: Settings) -> int:
 def main(arguments: list[str]) -> int:
     """Runs one process or command; returns its exit status."""
     match arguments:
-        case ["api" | "worker" | "migrate" | "publish-again"] | ["import-registry", _]:
+        case ["api" | "worker" | "migrate" | "publish-again"] | ["import-registry", _] | ["rebuild", *_]:
             process = arguments[0]
         case _:
             sys.stderr.write(USAGE + "\n")
@@ -219,6 +180,8 @@ def _run(process: str, arguments: list[str], settings: Settings) -> int:
         case "import-registry":
             done = asyncio.run(import_registry(settings, Path(arguments[0]).read_text(encoding="utf-8")))
             log.info("registry_imported", **done._asdict())
+        case "rebuild":
+            log.info("rebuilt", **asyncio.run(rebuild.run(settings, rebuild.options(arguments))))
         case "publish-again":
             log.info("to_be_published_again", snapshots=asyncio.run(publish_again(settings)))
         case _:

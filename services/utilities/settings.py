@@ -1,16 +1,22 @@
 """Settings of the utilities service, from the environment (``ONETHING_…``)."""
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from pydantic import ConfigDict, Field, RootModel, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.utilities.domain.limits import LimitsError, TimeLimits
 from shared.push.body import MOST_BYTES
 from shared.push.edge import MOST_BYTES_IN_FLIGHT
 from shared.push.peers import CERTIFICATE_HEADER, Networks
 from shared.signing import Party, PartyEntry
+
+LIMITS: Final = Path(__file__).parent / "limits.toml"
+"""Published examples of time limits."""
 
 
 class Settings(BaseSettings):
@@ -18,7 +24,8 @@ class Settings(BaseSettings):
 
     ``companies_file`` is JSON, read at start and again when it changes: ``{"<company>": {"secrets": ["whsec_…"]}}``; several
     secrets while they are exchanged, the rest in ``docs/signatures.md``. ``receipt_key_file``, ``trusted_proxies``,
-    ``certificate_header`` and ``most_bytes_in_flight`` are the push edge's, as in intake.
+    ``certificate_header`` and ``most_bytes_in_flight`` are the push edge's, as in intake. ``limits_file`` is the worker's, read at
+    start: ``docs/time-limits.md``.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -30,6 +37,7 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr
     postgres_admin_dsn: SecretStr | None = None
     companies_file: Path | None = None
+    limits_file: Path = LIMITS
     receipt_key_file: Path | None = None
     trusted_proxies: Networks = ()
     certificate_header: str = CERTIFICATE_HEADER
@@ -51,3 +59,17 @@ def read_companies(file: Path, environment: Mapping[str, str] = os.environ) -> M
     """
     companies = _Companies.model_validate_json(file.read_bytes()).root
     return {name: entry.party(environment) for name, entry in companies.items()}
+
+
+def read_limits(file: Path) -> TimeLimits:
+    """The time limits of installations.
+
+    Raises:
+        OSError: the file cannot be read.
+        LimitsError: it cannot be used; the message says where and why.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LimitsError(f"{file.name} is no TOML in UTF-8: {error}") from None
+    return TimeLimits.read(content)

@@ -11,15 +11,17 @@ import orjson
 import pytest
 from aiokafka import TopicPartition
 
+from services.utilities.handlers import due, taking
 from services.utilities.handlers import registry as registries
-from services.utilities.handlers import taking
-from services.utilities.kafka import SnapshotPublisher, UtilityEvents
+from services.utilities.kafka.consuming import UtilityEvents
+from services.utilities.kafka.telling import SnapshotPublisher
 from services.utilities.store import subjects as store
 from shared import offsets
 from shared.kafka import Halt, Message, Publisher, Record, Topics
 from tests import utilities_oracle as oracle
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.utilities_support import (
+    LIMITS,
     PAIRS,
     REGISTRY,
     as_told,
@@ -138,7 +140,8 @@ async def test_a_zombies_write_finds_another_offset_and_changes_nothing(kafka: s
     events = oracle.season(3, PAIRS, installations=4)
     partition, records = await _records(kafka, topics, [orjson.dumps(event) for event in events])
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
-        handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
+        await due.bring_up_to_date(pool, LIMITS)
+        handler = UtilityEvents(pool, publisher, topics, LIMITS, asyncio.Event())
         assert await handler.position(partition, None) == 0
         assert await handler.apply(partition, 0, records[:5]) == 5
         before = await stored(database.admin_dsn)
@@ -156,7 +159,8 @@ async def test_two_at_once_from_the_same_offset_only_one_writes(kafka: str, topi
     events = oracle.season(4, PAIRS, installations=4)
     partition, records = await _records(kafka, topics, [orjson.dumps(event) for event in events])
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
-        handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
+        await due.bring_up_to_date(pool, LIMITS)
+        handler = UtilityEvents(pool, publisher, topics, LIMITS, asyncio.Event())
         done = await asyncio.gather(*(handler.apply(partition, 0, records) for _ in range(2)), return_exceptions=True)
     assert [type(result) for result in done if isinstance(result, Exception)] == [offsets.Fenced]
     assert len(records) in done
@@ -170,7 +174,8 @@ async def test_what_cannot_be_used_is_parked_once_and_its_neighbours_are_taken(
     values = [orjson.dumps(event) for event in good] + [b"{broken", orjson.dumps(foreign)]
     partition, records = await _records(kafka, topics, values)
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
-        handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
+        await due.bring_up_to_date(pool, LIMITS)
+        handler = UtilityEvents(pool, publisher, topics, LIMITS, asyncio.Event())
         assert await handler.apply(partition, 0, records) == len(values)
         with pytest.raises(offsets.Fenced):
             await handler.apply(partition, 0, records)  # as a worker does that died after the commit
@@ -190,7 +195,8 @@ async def test_a_batch_that_is_mostly_unusable_stops_the_worker_instead_of_parki
 ) -> None:
     partition, records = await _records(kafka, topics, [b"{broken"] * 20)
     async with pool_of(database.dsn("utilities")) as pool, Publisher(kafka, client_id="test") as publisher:
-        handler = UtilityEvents(pool, publisher, topics, asyncio.Event())
+        await due.bring_up_to_date(pool, LIMITS)
+        handler = UtilityEvents(pool, publisher, topics, LIMITS, asyncio.Event())
         with pytest.raises(Halt, match="20 of 20"):
             await handler.apply(partition, 0, records)
         assert await handler.position(partition, None) == 0
@@ -249,10 +255,10 @@ async def test_one_publisher_at_a_time_and_the_next_takes_over(kafka: str, topic
         return await _unpublished(database.admin_dsn) == 0
 
     async with pool_of(dsn) as one, pool_of(dsn) as two, Publisher(kafka, client_id="test") as publisher:
-        first = asyncio.create_task(SnapshotPublisher(one, publisher, topics, asyncio.Event()).run())
+        first = asyncio.create_task(SnapshotPublisher(one, publisher, topics, LIMITS, asyncio.Event()).run())
         await import_registry(dsn)
         await until(published)
-        second = asyncio.create_task(SnapshotPublisher(two, publisher, topics, asyncio.Event()).run())
+        second = asyncio.create_task(SnapshotPublisher(two, publisher, topics, LIMITS, asyncio.Event()).run())
         await asyncio.sleep(0.5)
         async with one.acquire() as db:
             assert not await store.lead(db)

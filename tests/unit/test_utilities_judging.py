@@ -3,11 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from services.utilities.domain.judging import judge, read
+from services.utilities.domain.judging import SHOWN_FIELDS, judge, read, read_closely
 from services.utilities.domain.registry import Pair, Registry
+from services.utilities.domain.wire import read_quickly
 from shared.verdicts import Accepted, Refusal, Rejected
 from tests import utilities_oracle as oracle
 
@@ -27,6 +31,13 @@ def _presence(**data: Any) -> dict[str, Any]:
         "baoding-power", "130607", "power", event_id="e1", effective_on="2024-09-01", recorded_at="2024-09-29T09:00:00Z",
         level="own_window", handles=["public_service"],
     )  # fmt: skip
+    return event | {"data": event["data"] | data}
+
+
+def _window(**data: Any) -> dict[str, Any]:
+    event = oracle.window(
+        "baoding-power", "130607", "power", "2024-09", event_id="e1", recorded_at="2024-09-29T09:00:00Z", public_service_handled=0
+    )
     return event | {"data": event["data"] | data}
 
 
@@ -53,7 +64,50 @@ def test_what_is_published_is_read_again_as_it_was() -> None:
     verdict = _judge(_presence())
     assert isinstance(verdict, Accepted)
     event_id, body = read(verdict.value)
-    assert (event_id, body.county, body.model_dump(mode="json", exclude_none=True)) == ("e1", "130607", _presence()["data"])
+    assert (event_id, orjson.loads(msgspec.json.encode(body))) == ("e1", _presence()["data"])
+
+
+def test_a_window_may_leave_to_its_subject_what_that_says() -> None:
+    for data in (_window()["data"], {"public_service_handled": 0}):
+        event = _window() | {"subject": "130621/baoding-power/power/2024-09", "time": "2024-09-29T09:00:00Z", "data": data}
+        verdict = _judge(event)
+        assert isinstance(verdict, Accepted)
+        assert verdict.key == orjson.loads(verdict.value)["subject"] == "130607/baoding-power/power/2024-09"
+        assert orjson.loads(verdict.value)["data"] == _window()["data"]
+
+
+KINDS_OF_EVENTS = [
+    _installation(),
+    _installation(step="paused"),
+    _installation(operation="delete", step=None),
+    _presence(),
+    _window(),
+]
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "", 0, 1, 1.0, True, "1", [], {}, "130607", "130621", "gas", "deleted", "paused", "retract", "delete", "2024-09",
+     "2024-13", "2024-09-29", "2024-09-29T09:00:00Z", "2024-09-29T17:00:00+08:00", "2024-09-29T09:00:00.1234567Z",
+     "2024-09-29t09:00:00z",
+     "1066-10-14T09:00:00Z", "a\x7fb", "a\u0000b", "甲", "AZ1\n", ["public_service", "joint_installation"], ["public_service"] * 2]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(KINDS_OF_EVENTS), st.data())
+def test_what_is_read_quickly_is_what_is_read_closely(event: dict[str, Any], draw: st.DataObject) -> None:
+    names = sorted({*SHOWN_FIELDS, "reason", "evidence"})
+    data = event["data"] | draw.draw(st.dictionaries(st.sampled_from(names), VALUES, max_size=2))
+    around = draw.draw(st.dictionaries(st.sampled_from(["id", "source", "type", "subject"]), VALUES, max_size=1))
+    value = orjson.dumps(event | {"data": data} | around)
+    quickly = read_quickly(value)
+    if quickly is not None:
+        assert quickly == read_closely(value)
+
+
+def test_what_is_in_normal_form_is_read_quickly() -> None:
+    for event in KINDS_OF_EVENTS:
+        verdict = _judge(event)
+        assert isinstance(verdict, Accepted)
+        assert read_quickly(verdict.value) == read_closely(verdict.value)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +129,22 @@ def test_what_is_published_is_read_again_as_it_was() -> None:
         (_presence() | {"subject": "130608/baoding-power/power"}, "invalid", "/subject"),
         (_presence() | {"subject": "baoding-power"}, "invalid", "/subject"),
         (_presence() | {"type": "cn.onething.case.step.v1"}, "invalid", "/type"),
+        (_window(month="2024-10") | {"subject": "130607/baoding-power/power/2024-10"}, "future", "/data/month"),
+        (_window(month="2024-13"), "invalid", "/data/month"),
+        (_window(public_service_handled=-1), "invalid", "/data/public_service_handled"),
+        (_window(public_service_handled=None), "invalid", "/data"),
+        (_window(month="2024-08"), "invalid", "/subject"),
+        (_window(service="heat") | {"subject": "130607/baoding-power/heat/2024-09"}, "not-entitled", "/data/county"),
+        (
+            _window()
+            | {
+                "subject": "130607/gas-1/power/2024-09",
+                "data": {"public_service_handled": 1, "recorded_at": "2024-09-29T09:00:00Z"},
+            },
+            "not-entitled",
+            "/subject",
+        ),
+        (_installation(occurred_at="1066-10-14T09:00:00Z"), "invalid", "/data/occurred_at"),
         ({**_presence(), "data": None}, "malformed", "/data"),
         ("an event", "malformed", ""),
     ],

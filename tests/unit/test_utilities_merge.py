@@ -5,13 +5,16 @@ import random
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.utilities.domain.judging import read
-from services.utilities.domain.kinds import INSTALLATIONS, PRESENCE, Kept
-from services.utilities.domain.registers import Data, Event, State, dump, load
+from services.utilities.domain.kinds import PRESENCE, WINDOWS, Kept, kept_installations
+from services.utilities.domain.registers import Data, Event, State, dump
+from services.utilities.settings import LIMITS, read_limits
 from tests import utilities_oracle as oracle
+
+INSTALLATIONS = kept_installations(read_limits(LIMITS))
 
 # Few values on purpose: what collides is what must be decided.
 MOMENTS = st.sampled_from([f"2024-05-01T08:0{minute}:00Z" for minute in range(5)])
@@ -47,12 +50,21 @@ def presence_events(draw: st.DrawFn) -> oracle.Event:
     )  # fmt: skip
 
 
+@st.composite
+def window_events(draw: st.DrawFn) -> oracle.Event:
+    operation = draw(st.sampled_from(["upsert", "upsert", "retract", "delete"]))
+    return oracle.window(
+        "baoding-power", "130607", "power", "2024-05", event_id=draw(IDS), recorded_at=draw(MOMENTS), operation=operation,
+        public_service_handled=draw(st.integers(0, 3)),
+    )  # fmt: skip
+
+
 def _read(kept: Kept[Data], events: list[oracle.Event]) -> list[Event[Data]]:
     found = []
     for event in events:
         event_id, body = read(orjson.dumps(event))
         assert isinstance(body, kept.model)
-        found.append(Event.of(event_id, body))
+        found.append(Event(event_id, body))
     return found
 
 
@@ -64,7 +76,7 @@ def _by_any_way(kept: Kept[Data], events: list[oracle.Event], chance: random.Ran
     state: State[Data] = ()
     for begin, end in itertools.pairwise([0, *cuts, len(sent)]):
         batch = _read(kept, sent[begin:end])
-        state = load(kept.model, orjson.loads(orjson.dumps(dump(kept.merge(state, batch)))))
+        state = kept.load(dump(kept.merge(state, batch)))
     return state
 
 
@@ -74,17 +86,46 @@ def _check(kept: Kept[Any], events: list[oracle.Event], chance: random.Random) -
     ((expected),) = oracle.told(events).values()
     telling = kept.tell(first)
     assert telling.deleted == (expected is None)
-    assert telling.state == (expected or {})
+    assert orjson.loads(orjson.dumps(telling.state)) == (expected or {})
 
 
+@settings(deadline=None)
 @given(st.lists(installation_events(), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_an_installation_is_what_the_oracle_says_by_any_way(events: list[oracle.Event], chance: random.Random) -> None:
+    _check(INSTALLATIONS, events, chance)
+
+
+# Around holidays, make-up days, the season's ends and the end of what is published.
+DAYS = st.sampled_from(
+    ["2024-03-14", "2024-03-18", "2024-09-27", "2024-09-29", "2024-09-30", "2024-10-05", "2024-10-08", "2024-11-14",
+     "2024-11-15", "2025-01-26", "2025-02-05", "2026-12-30", "2027-01-04"]
+)  # fmt: skip
+
+
+@st.composite
+def timed_events(draw: st.DrawFn) -> oracle.Event:
+    return oracle.installation(
+        "baoding-power", "AZ1", event_id=draw(IDS), recorded_at=draw(MOMENTS), operation="upsert",
+        step=draw(st.sampled_from(oracle.STEPS + oracle.REPEATING)),
+        occurred_at=f"{draw(DAYS)}T{draw(st.sampled_from(['01', '08', '17']))}:00:00Z",
+        service=draw(st.sampled_from(["power", "heat", "water", "telecom"])), customer_kind=draw(st.sampled_from(oracle.KINDS)),
+    )  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(timed_events(), min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_limits_pauses_and_anomalies_are_what_the_oracle_says(events: list[oracle.Event], chance: random.Random) -> None:
     _check(INSTALLATIONS, events, chance)
 
 
 @given(st.lists(presence_events(), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_a_presence_is_what_the_oracle_says_by_any_way(events: list[oracle.Event], chance: random.Random) -> None:
     _check(PRESENCE, events, chance)
+
+
+@given(st.lists(window_events(), min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_a_window_is_what_the_oracle_says_by_any_way(events: list[oracle.Event], chance: random.Random) -> None:
+    _check(WINDOWS, events, chance)
 
 
 @given(*[st.lists(installation_events(), max_size=6)] * 3)

@@ -4,15 +4,26 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+import msgspec
 import orjson
 
-from services.utilities.domain.installations import REPEATING
 from services.utilities.domain.registry import Registry, subject_of
+from services.utilities.domain.steps import REPEATING
+from services.utilities.domain.wire import (
+    InstallationData,
+    PresenceData,
+    Reported,
+    WindowData,
+    is_sensible,
+    read_quickly,
+)
+from services.utilities.domain.wire import source_of as source_of
 from shared import counties
 from shared.clock import business_day
 from shared.events.envelope import Envelope, encode
-from shared.events.utility import INSTALLATION_TYPE, PRESENCE_TYPE, Installation, Presence
-from shared.parking import HIDDEN, PERSONAL
+from shared.events.utility import INSTALLATION_TYPE, PRESENCE_TYPE, WINDOW_TYPE, Installation, Presence, Window
+from shared.parking import HIDDEN
+from shared.people import PERSONAL
 from shared.verdicts import (
     MALFORMED,
     MOST_AHEAD,
@@ -32,16 +43,17 @@ from shared.verdicts import (
 )
 
 Body = TypeVar("Body", Installation, Presence)
+Judged = Installation | Presence | Window
 
 FREE_TEXT: Final = frozenset({"reason", "evidence"})
 """What a company may write freely; numbers of people are removed, and it is never shown where an event is parked."""
 
-SHOWN_FIELDS: Final = (frozenset(Installation.model_fields) | frozenset(Presence.model_fields)) - FREE_TEXT
+SHOWN_FIELDS: Final = frozenset(name for model in (Installation, Presence, Window) for name in model.model_fields) - FREE_TEXT
 
-
-def source_of(company: str) -> str:
-    """The ``source`` of the company's events (CONTRACT §2)."""
-    return f"urn:onething:company:{company}"
+_WINDOW_SUBJECT: Final = ("county", "company", "service", "month")
+_MERGED: Final[dict[type[Judged], type[Reported]]] = {
+    Installation: InstallationData, Presence: PresenceData, Window: WindowData,
+}  # fmt: skip
 
 
 def judge(item: object, company: str, registry: Registry, now: datetime) -> Verdict:
@@ -56,6 +68,7 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
         )
         require(data.get("company") in (None, company), NOT_ENTITLED, "/data/company", "another company's: send your own only")
         envelope, body = _read(envelope, data)
+        require(body.company == company, NOT_ENTITLED, "/subject", "another company's: send your own only")
         require(
             registry.serves(company, body.county, body.service), NOT_ENTITLED, "/data/county",
             "the registry has no such service of yours in this county: ask the bureau to enter it",
@@ -64,6 +77,12 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
         refuse_people(body.recorded_at, ("/id", envelope.id), ("/subject", envelope.subject), ("/data/case_no", case_no))
         if isinstance(body, Installation):
             refuse_future(body, now, "occurred_at", "recorded_at")
+        elif isinstance(body, Window):
+            refuse_future(body, now, "recorded_at")
+            require(
+                body.month <= f"{business_day(now + MOST_AHEAD):%Y-%m}", "future", "/data/month",
+                "a month to come: report it when it has begun",
+            )  # fmt: skip
         else:
             refuse_future(body, now, "recorded_at")
             require(
@@ -75,7 +94,7 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
     return Accepted(envelope.id, envelope.subject, encode(envelope, body), ignored_fields(type(body), data))
 
 
-def read(value: bytes | None) -> tuple[str, Installation | Presence]:
+def read(value: bytes | None) -> tuple[str, Reported]:
     """The id and the data of an event as it stands on the topic.
 
     Entitlement and the clock were judged at the edge; the form is judged again.
@@ -83,11 +102,18 @@ def read(value: bytes | None) -> tuple[str, Installation | Presence]:
     Raises:
         Refusal: it is none of ours.
     """
-    item = parse(value)
-    envelope, data = open_envelope(item)
-    envelope, body = _read(envelope, data)
+    return read_quickly(value) or read_closely(value)
+
+
+def read_closely(value: bytes | None) -> tuple[str, Reported]:
+    """As :func:`read`, by the models that judge what is pushed.
+
+    Raises:
+        Refusal: it is none of ours.
+    """
+    envelope, body = _read(*open_envelope(parse(value)))
     require(envelope.source == source_of(body.company), NOT_ENTITLED, "/source", "not the source of the company that it names")
-    return envelope.id, body
+    return envelope.id, msgspec.convert(body, _MERGED[type(body)], from_attributes=True)
 
 
 def parse(value: bytes | None) -> object:
@@ -102,7 +128,7 @@ def parse(value: bytes | None) -> object:
         raise Refusal(MALFORMED, FieldError(pointer="", message="not JSON in UTF-8")) from None
 
 
-def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Installation | Presence]:
+def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Judged]:
     """The event normalised: counties of the roster, in the subject too, and no number of a person in free text.
 
     Raises:
@@ -111,6 +137,8 @@ def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Instal
     if envelope.type == INSTALLATION_TYPE:
         body = _without_people(read_data(Installation, envelope, data))
         require(envelope.subject == body.installation_no, "invalid", "/subject", "the subject is the data's installation_no")
+        _refuse_senseless(body.recorded_at, "recorded_at")
+        _refuse_senseless(body.occurred_at, "occurred_at")
         require(
             body.step not in REPEATING or body.occurred_at is not None, "invalid", "/data/occurred_at",
             "paused and resumed may happen many times: say by occurred_at which one",
@@ -122,8 +150,28 @@ def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Instal
         require(
             _normal_subject(envelope.subject) == subject, "invalid", "/subject", "the subject is the data's county/company/service"
         )
+        _refuse_senseless(presence.recorded_at, "recorded_at")
         return envelope.model_copy(update={"subject": subject}), presence
-    raise Refusal("invalid", FieldError(pointer="/type", message=f"send {INSTALLATION_TYPE} or {PRESENCE_TYPE}"))
+    if envelope.type == WINDOW_TYPE:
+        window = read_data(Window, envelope, _with_subject(envelope.subject, data))
+        subject = f"{subject_of(window.county, window.company, window.service)}/{window.month}"
+        require(
+            _normal_subject(envelope.subject) == subject, "invalid", "/subject",
+            "the subject is the data's county/company/service/month",
+        )  # fmt: skip
+        _refuse_senseless(window.recorded_at, "recorded_at")
+        return envelope.model_copy(update={"subject": subject}), window
+    raise Refusal("invalid", FieldError(pointer="/type", message=f"send {INSTALLATION_TYPE}, {PRESENCE_TYPE} or {WINDOW_TYPE}"))
+
+
+def _refuse_senseless(instant: datetime | None, name: str) -> None:
+    require(is_sensible(instant), "invalid", f"/data/{name}", "a time before 1900 or after 2199: correct it")
+
+
+def _with_subject(subject: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """``data``, with what it leaves out of county, company, service and month as the subject says them."""
+    said = dict(zip(_WINDOW_SUBJECT, subject.split("/"), strict=False)) if subject.count("/") == len(_WINDOW_SUBJECT) - 1 else {}
+    return said | {name: value for name, value in data.items() if value is not None}
 
 
 def _without_people(body: Body) -> Body:

@@ -1,22 +1,32 @@
-"""What the service keeps: for each kind of event its subject, its merging, and what is told of its state."""
+"""What companies report: for each kind of event its subject, its merging, and what is told of its state."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, NamedTuple
 
-from services.utilities.domain import installations, presence
-from services.utilities.domain.registers import Data, Event, State
+from services.utilities.domain import installations, presence, windows
+from services.utilities.domain.limits import DueStep, TimeLimits
+from services.utilities.domain.registers import Data, Event, State, loader
 from services.utilities.domain.registry import subject_of
+from services.utilities.domain.steps import Timing
+from services.utilities.domain.wire import InstallationData, PresenceData, WindowData
 from shared.events.progress import Kind
-from shared.events.utility import Installation, Presence
+
+
+class Due(NamedTuple):
+    """What due dates follow from, and the limits that they come to."""
+
+    timing: Timing
+    steps: list[DueStep]
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What a snapshot says of one subject."""
+    """What a snapshot says of one subject; ``due`` is of installations."""
 
     deleted: bool
     state: dict[str, Any]
+    due: Due | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class Kept(Generic[Data]):
 
     kind: Kind
     model: type[Data]
+    load: Callable[[str | bytes], State[Data]]
     subject: Callable[[Data], str]
     merge: Callable[[Iterable[Event[Data]], Iterable[Event[Data]]], State[Data]]
     tell: Callable[[State[Data]], Telling]
@@ -37,28 +48,49 @@ class Kept(Generic[Data]):
         return groups
 
 
-def _tell_installation(state: State[Installation]) -> Telling:
-    if installations.is_deleted(state):
+def kept_installations(limits: TimeLimits) -> Kept[InstallationData]:
+    """Installations, with due dates by ``limits``."""
+
+    def tell(state: State[InstallationData]) -> Telling:
+        if installations.is_deleted(state):
+            return Telling(deleted=True, state={})
+        told, timing, due_steps = installations.describe(state, limits)
+        return Telling(deleted=False, state=told, due=Due(timing, due_steps))
+
+    return Kept(
+        kind="installation",
+        model=InstallationData,
+        load=loader(InstallationData),
+        subject=lambda data: f"{data.company}/{data.installation_no}",
+        merge=installations.merge,
+        tell=tell,
+    )
+
+
+def _tell_presence(state: State[PresenceData]) -> Telling:
+    return Telling(deleted=False, state=presence.describe(state))
+
+
+def _tell_window(state: State[WindowData]) -> Telling:
+    if windows.is_taken_back(state):
         return Telling(deleted=True, state={})
-    return Telling(deleted=False, state=installations.describe(state).model_dump(mode="json", exclude_none=True))
+    return Telling(deleted=False, state=windows.describe(state))
 
 
-def _tell_presence(state: State[Presence]) -> Telling:
-    return Telling(deleted=False, state=presence.describe(state).model_dump(mode="json"))
-
-
-INSTALLATIONS: Final[Kept[Installation]] = Kept(
-    kind="installation",
-    model=Installation,
-    subject=lambda data: f"{data.company}/{data.installation_no}",
-    merge=installations.merge,
-    tell=_tell_installation,
-)
-
-PRESENCE: Final[Kept[Presence]] = Kept(
+PRESENCE: Final[Kept[PresenceData]] = Kept(
     kind="presence",
-    model=Presence,
+    model=PresenceData,
+    load=loader(PresenceData),
     subject=lambda data: subject_of(data.county, data.company, data.service),
     merge=presence.merge,
     tell=_tell_presence,
+)
+
+WINDOWS: Final[Kept[WindowData]] = Kept(
+    kind="window",
+    model=WindowData,
+    load=loader(WindowData),
+    subject=lambda data: f"{subject_of(data.county, data.company, data.service)}/{data.month}",
+    merge=windows.merge,
+    tell=_tell_window,
 )

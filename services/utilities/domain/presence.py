@@ -1,30 +1,30 @@
 """How reports of a company's presence in a hall merge: one register a subject and ``effective_on`` (CONTRACT §2)."""
 
 from collections.abc import Hashable, Iterable
+from typing import Any
 
 from services.utilities.domain.registers import Event, State, winners
-from shared.events.progress import PresencePeriod, PresenceState
-from shared.events.utility import Presence
+from services.utilities.domain.wire import PresenceData
 
-Known = State[Presence]
+Known = State[PresenceData]
 
 
-def merge(old: Iterable[Event[Presence]], new: Iterable[Event[Presence]]) -> Known:
+def merge(old: Iterable[Event[PresenceData]], new: Iterable[Event[PresenceData]]) -> Known:
     """The state after both: for each date the report recorded last."""
     return winners([*old, *new], _registers)
 
 
-def _registers(data: Presence) -> tuple[Hashable, ...]:
+def _registers(data: PresenceData) -> tuple[Hashable, ...]:
     return (data.effective_on,)
 
 
-def describe(state: Known) -> PresenceState:
-    """The whole timeline, by rising date."""
+def describe(state: Known) -> dict[str, Any]:
+    """The whole timeline, by rising date, as :class:`shared.events.progress.PresenceState` has it in JSON."""
     first = state[0].data
     by_date = sorted((event.data for event in state), key=lambda data: data.effective_on)
-    return PresenceState(
-        county=first.county,
-        company=first.company,
-        service=first.service,
-        periods=tuple(PresencePeriod(effective_on=d.effective_on, level=d.level, handles=d.handles) for d in by_date),
-    )
+    return {
+        "county": first.county,
+        "company": first.company,
+        "service": first.service,
+        "periods": [{"effective_on": d.effective_on.isoformat(), "level": d.level, "handles": list(d.handles)} for d in by_date],
+    }

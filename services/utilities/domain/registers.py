@@ -7,37 +7,45 @@ associative and idempotent, and everything else is derived from the set.
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
+import msgspec
 import orjson
 
-from shared.events.utility import Installation, Presence
+from services.utilities.domain.wire import CaseData, InstallationData, PresenceData, WindowData
 
-Data = TypeVar("Data", Installation, Presence)
+Data = TypeVar("Data", InstallationData, PresenceData, WindowData, CaseData)
 
+Versioned = TypeVar("Versioned", InstallationData, CaseData)
 
-class Mark(NamedTuple):
-    """An event's place in the order that decides a register: time recorded, then id, then payload digest."""
-
-    recorded_at: datetime
-    event_id: str
-    digest: bytes
+Mark = tuple[datetime, str]
+"""An event's place in the order that decides a register: time recorded, then id; of the same id and time, payload digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event(Generic[Data]):
-    """One event as it takes part in merging. Equal marks mean equal content."""
+class Event(msgspec.Struct, Generic[Data], frozen=True, gc=False):
+    """One event as it takes part in merging."""
 
-    mark: Mark
+    id: str
     data: Data
 
-    @classmethod
-    def of(cls, event_id: str, data: Data) -> Self:
-        """The event with this id. The model holds every time in UTC, so that one instant has one digest."""
-        content = orjson.dumps(data.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
-        return cls(Mark(data.recorded_at, event_id, hashlib.sha256(content).digest()), data)
+    @property
+    def mark(self) -> Mark:
+        return self.data.recorded_at, self.id
+
+    def beats(self, held: "Event[Data]") -> bool:
+        """Whether it comes after ``held`` in the order that decides."""
+        if self.data.recorded_at != held.data.recorded_at:
+            return self.data.recorded_at > held.data.recorded_at
+        if self.id != held.id:
+            return self.id > held.id
+        return self is not held and self.data != held.data and digest(self.data) > digest(held.data)
+
+
+def digest(data: msgspec.Struct) -> bytes:
+    """Of the payload in normal form: defaults written out, absent attributes left out, times in UTC."""
+    named = {name: value for name in data.__struct_fields__ if (value := getattr(data, name)) is not None}
+    return hashlib.sha256(orjson.dumps(msgspec.to_builtins(named), option=orjson.OPT_SORT_KEYS)).digest()
 
 
 State = tuple[Event[Data], ...]
@@ -50,16 +58,41 @@ def winners(events: Iterable[Event[Data]], registers: Callable[[Data], Iterable[
     for event in events:
         for register in registers(event.data):
             held = best.get(register)
-            if held is None or held.mark < event.mark:
+            if held is None or event.beats(held):
                 best[register] = event
-    return tuple(sorted({event.mark: event for event in best.values()}.values(), key=lambda event: event.mark))
+    distinct = list({id(event): event for event in best.values()}.values())
+    distinct.sort(key=_mark)
+    return tuple(_settled(distinct))
 
 
-def dump(state: State[Data]) -> list[dict[str, Any]]:
-    """``state`` as JSON values, for storing."""
-    return [{"id": event.mark.event_id, "data": event.data.model_dump(mode="json", exclude_none=True)} for event in state]
+def newest_version(events: Iterable[Event[Versioned]], registers: Callable[[Versioned], Iterable[Hashable]]) -> State[Versioned]:
+    """The winners among the events of the highest ``data_version``: it replaces lower ones wholesale."""
+    known = list(events)
+    versions = {event.data.data_version for event in known}
+    if len(versions) > 1:
+        highest = max(versions)
+        known = [event for event in known if event.data.data_version == highest]
+    return winners(known, registers)
 
 
-def load(model: type[Data], stored: Iterable[dict[str, Any]]) -> State[Data]:
-    """What :func:`dump` gave, as a state."""
-    return tuple(Event.of(entry["id"], model.model_validate(entry["data"])) for entry in stored)
+def _mark(event: Event[Any]) -> Mark:
+    return event.mark
+
+
+def _settled(ordered: list[Event[Data]]) -> list[Event[Data]]:
+    """Without repeats of an event, and those that share id and time by digest."""
+    marks = {event.mark for event in ordered}
+    if len(marks) == len(ordered):
+        return ordered
+    distinct = {(event.mark, digest(event.data)): event for event in ordered}
+    return [distinct[key] for key in sorted(distinct)]
+
+
+def dump(state: State[Data]) -> str:
+    """``state`` as JSON, for storing."""
+    return msgspec.json.encode(state).decode()
+
+
+def loader(model: type[Data]) -> Callable[[str | bytes], State[Data]]:
+    """Reads what :func:`dump` wrote of events of ``model``."""
+    return msgspec.json.Decoder(tuple[Event[model], ...]).decode  # type: ignore[valid-type]

@@ -2,9 +2,26 @@
 
 import hashlib
 from datetime import datetime
+from typing import NamedTuple
 
-from shared.events.envelope import Envelope, encode
-from shared.events.progress import TYPE, Snapshot
+import orjson
+
+from shared.clock import rfc3339
+from shared.events.progress import TYPE, Kind
+
+
+class Told(NamedTuple):
+    """What a :class:`shared.events.progress.Snapshot` says. ``state`` is JSON already."""
+
+    kind: Kind
+    subject: str
+    version: int
+    deleted: bool
+    state: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}|{self.subject}"
 
 
 def next_version(previous: int, now: datetime) -> int:
@@ -12,15 +29,27 @@ def next_version(previous: int, now: datetime) -> int:
     return max(previous + 1, int(now.timestamp() * 1000))
 
 
-def encode_snapshot(snapshot: Snapshot, now: datetime) -> bytes:
+def encode_snapshot(told: Told, now: datetime) -> bytes:
     """The snapshot's CloudEvent. Sent again, it has the same id."""
-    digest = hashlib.sha256(snapshot.key.encode()).hexdigest()[:32]
-    envelope = Envelope(
-        specversion="1.0",
-        id=f"{digest}-{snapshot.version}",
-        source="urn:onething:utilities",
-        type=TYPE,
-        subject=snapshot.key,
-        time=now,
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"{_digest(told.key)}-{told.version}",
+            "source": "urn:onething:utilities",
+            "type": TYPE,
+            "subject": told.key,
+            "time": rfc3339(now),
+            "datacontenttype": "application/json",
+            "data": {
+                "kind": told.kind,
+                "subject": told.subject,
+                "version": told.version,
+                "deleted": told.deleted,
+                "state": orjson.Fragment(told.state),
+            },
+        }
     )
-    return encode(envelope, snapshot)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -1,33 +1,45 @@
-"""The subjects that the service tells of: the registry, presence, installations."""
+"""The subjects that the service tells of: the registry, presence, windows, installations, joint installations."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from shared.events.progress import Kind, Snapshot
+import orjson
+
+from services.utilities.domain.snapshots import Told
+from shared.events.progress import Kind
 from shared.postgres import Connection
 
-TABLES: Final[dict[Kind, str]] = {"registry": "registry", "presence": "presence", "installation": "installations"}
+TABLES: Final[dict[Kind, str]] = {
+    "registry": "registry",
+    "presence": "presence",
+    "window": "windows",
+    "installation": "installations",
+    "joint": "joint",
+}
 """The table of each kind's subjects."""
+
+EVENTFUL: Final[tuple[Kind, ...]] = ("presence", "window", "installation")
+"""The kinds whose rows hold winning events."""
 
 
 class Stored(NamedTuple):
-    """A subject as it was: its winning events (none for the registry), what is told of it, and its version."""
+    """A subject as it was: its winning events as JSON (none for the registry), what is told of it, and its version."""
 
-    events: list[dict[str, Any]]
+    events: str
     state: dict[str, Any]
     deleted: bool
     version: int
 
 
 class Row(NamedTuple):
-    """A subject as it is to be."""
+    """A subject as it is to be. ``events`` is JSON; ``timing`` is of installations (:mod:`services.utilities.store.due`)."""
 
     subject: str
-    events: list[dict[str, Any]]
+    events: str
     state: dict[str, Any]
     deleted: bool
     version: int
+    timing: str | None = None
 
 
 async def answers(db: Connection) -> None:
@@ -37,22 +49,20 @@ async def answers(db: Connection) -> None:
 
 async def lock_subjects(db: Connection, kind: Kind, subjects: Collection[str]) -> dict[str, Stored]:
     """Those of ``subjects`` that are known, locked in key order until the transaction ends."""
-    events = "'[]'::jsonb" if kind == "registry" else "events"
+    events = "events" if kind in EVENTFUL else "'[]'::jsonb"
     rows = await db.fetch(
         f"select subject, {events} as events, state, deleted, version from {TABLES[kind]}"
         " where subject = any($1::text[]) order by subject for update",
         list(subjects),
     )
-    return {
-        row["subject"]: Stored(json.loads(row["events"]), json.loads(row["state"]), row["deleted"], row["version"]) for row in rows
-    }
+    return {row["subject"]: Stored(row["events"], orjson.loads(row["state"]), row["deleted"], row["version"]) for row in rows}
 
 
-async def put_subjects(db: Connection, kind: Kind, rows: Iterable[Row]) -> None:
-    """Inserts or replaces ``rows``, in one statement."""
-    ordered = sorted(rows)
+async def put_subjects(db: Connection, kind: Kind, rows: Iterable[Row]) -> dict[str, int]:
+    """Inserts or replaces ``rows``, in one statement; gives the ids of installations by subject, else nothing."""
+    ordered = sorted(rows, key=lambda row: row.subject)
     if not ordered:
-        return
+        return {}
     columns = ["subject", "state", "deleted", "version"]
     types = ["text", "jsonb", "boolean", "bigint"]
     values: list[list[Any]] = [
@@ -61,17 +71,24 @@ async def put_subjects(db: Connection, kind: Kind, rows: Iterable[Row]) -> None:
         [row.deleted for row in ordered],
         [row.version for row in ordered],
     ]
-    if kind != "registry":
+    if kind in EVENTFUL:
         columns.append("events")
         types.append("jsonb")
-        values.append([_json(row.events) for row in ordered])
+        values.append([row.events for row in ordered])
+    if kind == "installation":
+        columns.append("timing")
+        types.append("text")
+        values.append([row.timing for row in ordered])
     unnested = ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types, 1))
     replaced = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
-    await db.execute(
+    statement = (
         f"insert into {TABLES[kind]} ({', '.join(columns)}) select * from unnest({unnested})"
-        f" on conflict (subject) do update set {replaced}",
-        *values,
+        f" on conflict (subject) do update set {replaced}"
     )
+    if kind != "installation":
+        await db.execute(statement, *values)
+        return {}
+    return {row["subject"]: row["id"] for row in await db.fetch(f"{statement} returning subject, id", *values)}
 
 
 async def lock_registry(db: Connection) -> dict[str, Stored]:
@@ -91,19 +108,16 @@ async def lead(db: Connection) -> bool:
     return bool(await db.fetchval("select pg_try_advisory_lock(hashtext('utilities publisher'))"))
 
 
-async def unpublished(db: Connection, kind: Kind, limit: int) -> list[Snapshot]:
+async def unpublished(db: Connection, kind: Kind, limit: int) -> list[Told]:
     """Snapshots of rows whose version is above their published version, the oldest first."""
     rows = await db.fetch(
         f"select subject, version, deleted, state from {TABLES[kind]} where version > published_version order by version limit $1",
         limit,
     )
-    return [
-        Snapshot(kind=kind, subject=row["subject"], version=row["version"], deleted=row["deleted"], state=json.loads(row["state"]))
-        for row in rows
-    ]
+    return [Told(kind, row["subject"], row["version"], row["deleted"], row["state"]) for row in rows]
 
 
-async def mark_published(db: Connection, kind: Kind, snapshots: Sequence[Snapshot]) -> None:
+async def mark_published(db: Connection, kind: Kind, snapshots: Sequence[Told]) -> None:
     """Notes which version of each subject stands on the topic. Rows are locked in key order, as the merge locks them."""
     table = TABLES[kind]
     await db.execute(
@@ -132,4 +146,4 @@ async def forget_published(db: Connection) -> int:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(value).decode()

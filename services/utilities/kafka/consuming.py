@@ -1,0 +1,155 @@
+"""The worker's subscriptions: what companies report, and the cases of joint installation."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from aiokafka import TopicPartition
+from faststream.kafka import KafkaBroker
+from prometheus_client import Counter
+
+from services.utilities.domain import joint_cases
+from services.utilities.domain.joint_cases import CaseKey
+from services.utilities.domain.judging import SHOWN_FIELDS, parse, read
+from services.utilities.domain.limits import TimeLimits
+from services.utilities.handlers import joint, taking
+from services.utilities.handlers.joint import CaseBatch
+from services.utilities.handlers.taking import Batch
+from shared import offsets
+from shared.clock import Clock, now
+from shared.kafka import Halt, Message, PartitionConsumer, Publisher, Record, Topics
+from shared.parking import parked_event
+from shared.postgres import Pool
+from shared.verdicts import Refusal, Rejected, event_id_of
+
+GROUP: Final = "onething-utilities"
+FEWEST_TO_JUDGE: Final = 20
+MOST_UNUSABLE: Final = 0.5
+"""A batch of at least so many records with over this share unusable is a fault of ours or the sender's, not poison."""
+
+TAKEN = Counter("onething_utilities_records_total", "Records taken from a topic.", ["topic"])
+PARKED = Counter("onething_utilities_parked_total", "Records of utility-events that could not be used.")
+FENCED = Counter("onething_utilities_fenced_total", "Batches given up because another worker had taken the partition on.")
+PASSED_OVER = Counter("onething_utilities_case_events_unreadable_total", "Case events that could not be read; metrics parks them.")
+
+
+async def _position(pool: Pool, partition: TopicPartition, topic_id: UUID | None) -> int:
+    async with pool.acquire() as db:
+        try:
+            return await offsets.position(db, partition.topic, partition.partition, topic_id)
+        except offsets.OtherTopic as error:
+            raise Halt(str(error)) from error
+
+
+class UtilityEvents:
+    """A partition's way into the database; the offset lives there."""
+
+    def __init__(
+        self, pool: Pool, publisher: Publisher, topics: Topics, limits: TimeLimits, changed: asyncio.Event, clock: Clock = now
+    ) -> None:
+        self._pool = pool
+        self._publisher = publisher
+        self._topics = topics
+        self._limits = limits
+        self._changed = changed
+        self._clock = clock
+
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
+        return await _position(self._pool, partition, topic_id)
+
+    async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
+        following = int(records[-1].offset) + 1
+        batch = Batch(partition.topic, partition.partition, expected, following)
+        unusable: list[Message] = []
+        for record in records:
+            try:
+                batch.add(*read(record.value))
+            except Refusal as refusal:
+                unusable.append(self._parked(record, refusal))
+        if len(records) >= FEWEST_TO_JUDGE and len(unusable) > MOST_UNUSABLE * len(records):
+            raise Halt(f"{len(unusable)} of {len(records)} records are unusable: find out who wrote them, then start again")
+        await self._publisher.publish(unusable)
+        try:
+            changed = await taking.take(self._pool, batch, self._limits, self._clock())
+        except taking.OtherLimits as error:
+            raise Halt(str(error)) from error
+        except offsets.Fenced:
+            FENCED.inc()
+            raise
+        TAKEN.labels(partition.topic).inc(len(records))
+        PARKED.inc(len(unusable))
+        if changed:
+            self._changed.set()
+        return following
+
+    def _parked(self, record: Record, refusal: Refusal) -> Message:
+        try:
+            item = parse(record.value)
+        except Refusal:
+            item = None
+        origin = f"{record.topic}/{record.partition}/{record.offset}"
+        value = parked_event(
+            service="utilities", origin=origin, verdict=Rejected(event_id_of(item), refusal.reason, refusal.errors),
+            raw=record.value or b"", item=item, fields=SHOWN_FIELDS, sender=None, at=self._clock(),
+        )  # fmt: skip
+        return Message(self._topics.parked, origin, value)
+
+
+class CaseEvents:
+    """A partition's way into the cases of joint installation. Nearly all records are of other items, and passed over.
+
+    What cannot be read is passed over too: metrics reads the same topic, and parks it.
+    """
+
+    def __init__(self, pool: Pool, changed: asyncio.Event) -> None:
+        self._pool = pool
+        self._changed = changed
+
+    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
+        return await _position(self._pool, partition, topic_id)
+
+    async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
+        following = int(records[-1].offset) + 1
+        wanted: list[bytes | None] = []
+        elsewhere: dict[CaseKey, list[bytes | None]] = defaultdict(list)
+        for record in records:
+            if joint_cases.may_matter(record.value):
+                wanted.append(record.value)
+            elif (key := joint_cases.key_of(record.value)) is not None:
+                elsewhere[key].append(record.value)
+        batch = CaseBatch(partition.topic, partition.partition, expected, following)
+        _read_cases(batch, wanted)
+        # An event of another item matters to a case that is known here: its item was corrected.
+        keys = {CaseKey(event.data.source, event.data.case_no) for event in batch.events}
+        known = keys | await joint.of_known_cases(self._pool, list(elsewhere))
+        for key in known & elsewhere.keys():
+            _read_cases(batch, elsewhere[key])
+        try:
+            changed = await joint.take_cases(self._pool, batch)
+        except offsets.Fenced:
+            FENCED.inc()
+            raise
+        TAKEN.labels(partition.topic).inc(len(records))
+        if changed:
+            self._changed.set()
+        return following
+
+
+def _read_cases(batch: CaseBatch, values: Sequence[bytes | None]) -> None:
+    for value in values:
+        try:
+            batch.events.append(joint_cases.read(value))
+        except Refusal:
+            PASSED_OVER.inc()
+
+
+def subscribe(
+    broker: KafkaBroker, topics: Topics, events: UtilityEvents, cases: CaseEvents, batch_records: int
+) -> list[PartitionConsumer]:
+    """The worker's consumers; call before the broker starts."""
+    return [
+        PartitionConsumer(broker, topics.utility_events, GROUP, events, batch_records),
+        PartitionConsumer(broker, topics.case_events, f"{GROUP}-cases", cases, batch_records),
+    ]

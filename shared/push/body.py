@@ -89,7 +89,7 @@ async def read_body(request: Request, share: Share | None = None) -> bytes:
 
     Raises:
         ProblemError: 413 over 5 MiB, also when the length was not announced; 408 when it does not come within 30 s; 400
-            when the connection ends before it; 503 when too much is in flight.
+            when the connection ends before it, or an upgrade is asked for that hides it; 503 when too much is in flight.
     """
     announced = request.headers.get("content-length", "0")
     if announced.isascii() and announced.isdecimal() and int(announced) > MOST_BYTES:
@@ -109,6 +109,12 @@ async def read_body(request: Request, share: Share | None = None) -> bytes:
         raise ProblemError(408, "slow-body", f"send the whole body within {READ_SECONDS:.0f} s: send smaller batches") from None
     except ClientDisconnect:
         raise ProblemError(400, "incomplete", "the connection ended before the body did: send it again") from None
+    if not length and announced != "0" and "upgrade" in request.headers:
+        # The server's parser ends where the client offers another protocol, and the body is never seen.
+        raise ProblemError(
+            400, "upgrade", "the client offers HTTP/2 in clear text, so the body was not read: set it to HTTP/1.1"
+            " (Java: HttpClient.Version.HTTP_1_1), or use https",
+        )  # fmt: skip
     return b"".join(parts)
 
 

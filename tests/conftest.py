@@ -166,6 +166,7 @@ class Credentials:
     senders_file: Path
     companies_file: Path
     receipt_key_file: Path
+    digest_key_file: Path
 
 
 def _secret() -> str:
@@ -183,8 +184,10 @@ def credentials(tmp_path: Path) -> Credentials:
         senders_file=tmp_path / "senders.json",
         companies_file=tmp_path / "companies.json",
         receipt_key_file=tmp_path / "receipt.pem",
+        digest_key_file=tmp_path / "digest.key",
     )
     made.receipt_key_file.write_bytes(new_key())
+    made.digest_key_file.write_text(secrets.token_hex(32))
     senders = {name: {"source": "urn:onething:province:hebei", "secrets": [secret]} for name, secret in made.senders.items()}
     made.senders_file.write_text(json.dumps(senders))
     made.companies_file.write_text(json.dumps({name: {"secrets": [secret]} for name, secret in made.companies.items()}))
@@ -269,6 +272,7 @@ def service(kafka: str, topics: Topics, database: TestDatabase, credentials: Cre
         reader_token=credentials.reader_token,
         operator_token=credentials.operator_token,
         receipt_key_file=credentials.receipt_key_file,
+        digest_key_file=credentials.digest_key_file,
     )
     services = Services(needs, tmp_path)
     yield services

@@ -30,6 +30,7 @@ class Needs:
     reader_token: str
     operator_token: str
     receipt_key_file: Path | None = None
+    digest_key_file: Path | None = None
     metrics_url: str = ""
 
 
@@ -46,6 +47,8 @@ def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
         variables["ONETHING_POSTGRES_DSN"] = dsn
     if needs.receipt_key_file is not None and service in ("intake", "utilities"):
         variables["ONETHING_RECEIPT_KEY_FILE"] = str(needs.receipt_key_file)
+    if needs.digest_key_file is not None:
+        variables["ONETHING_DIGEST_KEY_FILE"] = str(needs.digest_key_file)
     match service:
         case "intake":
             variables["ONETHING_SENDERS_FILE"] = str(needs.senders_file)

@@ -130,6 +130,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
         reader_token=secrets.reader_token,
         operator_token=secrets.operator_token,
         receipt_key_file=state.receipt_key,
+        digest_key_file=state.digest_key,
         metrics_url=f"http://{LOOPBACK}:{ports.of('metrics', 'api')}",
     )
 

@@ -57,6 +57,10 @@ class State:
         return self.folder / "receipt.pem"
 
     @property
+    def digest_key(self) -> Path:
+        return self.folder / "digest.key"
+
+    @property
     def kafka(self) -> Path:
         return self.folder / "kafka"
 
@@ -184,6 +188,8 @@ class Secrets(BaseModel):
         write_private(state.companies, {company: {"secrets": [secret]} for company, secret in kept.companies.items()})
         if not state.receipt_key.exists():
             write_private_bytes(state.receipt_key, new_key())
+        if not state.digest_key.exists():
+            write_private_bytes(state.digest_key, secrets.token_hex(32).encode())
         return kept
 
 

@@ -131,6 +131,9 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
+PATH: Final = "/v1/senders/{sender_id}/events"
+
+
 def _unpacked(content: object) -> list[Any]:
     items = rows.rows_of(content)
     if items is None:
@@ -148,7 +151,7 @@ def routes(
     """The pushing routes; ``senders`` gives those of now, ``publisher`` the one that stands while the process runs."""
     router = APIRouter(tags=["push"])
 
-    @router.post("/v1/senders/{sender_id}/events", status_code=202, responses=ANSWERS, openapi_extra=_BODY)
+    @router.post(PATH, status_code=202, responses=ANSWERS, openapi_extra=_BODY)
     async def push_events(sender_id: str, request: Request) -> Response:
         """Takes one CloudEvent or a batch, signed; 202 with a receipt once Kafka has stored what is accepted."""
         sender = senders().get(sender_id)
@@ -161,7 +164,7 @@ def routes(
                 sandbox=sender is not None and sender.sandbox,
             )  # fmt: skip
 
-    @router.options("/v1/senders/{sender_id}/events", status_code=200, response_class=Response, responses=HANDSHAKE)
+    @router.options(PATH, status_code=200, response_class=Response, responses=HANDSHAKE)
     async def webhook_handshake(sender_id: str, request: Request) -> Response:
         """The handshake of the CloudEvents webhook specification; the same for every sender, known or not."""
         return handshake(request)

@@ -19,7 +19,7 @@ from services.utilities.domain.registry import RegistryErrors
 from services.utilities.handlers import registry as registries
 from services.utilities.handlers import taking
 from services.utilities.handlers.rebuilding import CannotRebuild
-from services.utilities.http import push
+from services.utilities.http import page, push, sheets
 from services.utilities.settings import Settings, read_companies
 from services.utilities.store import subjects as store
 from shared import postgres, problems, telemetry, web
@@ -58,7 +58,7 @@ def _companies(settings: Settings) -> Callable[[], Mapping[str, Party]]:
 
 
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
-    """The push edge of the companies.
+    """What the companies reach: the push edge, sheets, their page.
 
     Raises:
         OSError, ValueError: the companies' file or the receipts' key cannot be used.
@@ -77,6 +77,10 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
             registry = registries.CurrentRegistry(pool)
             yield
 
+    def current_pool() -> postgres.Pool:
+        assert pool is not None, "requests come within the lifespan"
+        return pool
+
     def current_registry() -> registries.CurrentRegistry:
         assert registry is not None, "requests come within the lifespan"
         return registry
@@ -87,11 +91,15 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     async def reachable() -> str | None:
         return None if await publisher.reachable() else f"Kafka does not answer at {settings.kafka}"
 
-    app = FastAPI(title="onething utilities", version="1", lifespan=lifespan)
+    app = FastAPI(title="onething utilities", version="1", lifespan=lifespan, redirect_slashes=False)
     problems.install(app)
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
     edge = Edge("utilities", receipts, clock, peers, settings.most_bytes_in_flight)
-    app.include_router(push.routes(companies, lambda: publisher, current_registry, Topics(settings.topic_prefix), edge))
+    topics = Topics(settings.topic_prefix)
+    app.include_router(push.routes(companies, lambda: publisher, current_registry, topics, edge))
+    app.include_router(sheets.routes(companies, lambda: publisher, current_pool, current_registry, topics, edge))
+    secure = settings.page_url.startswith("https://")
+    app.include_router(page.routes(lambda: publisher, current_pool, current_registry, topics, edge, secure=secure))
     app.include_router(key_set(receipts))
     web.add_health(app, {"postgres": database, "kafka": reachable})
 
@@ -131,14 +139,14 @@ async def migrate(settings: Settings) -> list[str]:
     )
 
 
-async def import_registry(settings: Settings, text: str) -> registries.Import:
-    """Makes the registry what the CSV ``text`` says.
+async def import_registry(settings: Settings, content: bytes) -> registries.Import:
+    """Makes the registry what the file says, CSV or XLSX.
 
     Raises:
         RegistryErrors: lines are wrong.
     """
     async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-import", size=1) as pool:
-        return await registries.import_registry(pool, text, now())
+        return await registries.import_registry(pool, content, now())
 
 
 async def publish_again(settings: Settings) -> int:
@@ -166,8 +174,6 @@ def main(arguments: list[str]) -> int:
         return _run(process, arguments[1:], settings)
     except RegistryErrors as error:
         sys.stderr.write("the registry was not imported; mend these lines:\n" + "\n".join(error.errors) + "\n")
-    except UnicodeDecodeError:
-        sys.stderr.write("the registry was not imported: the file is not UTF-8\n")
     except MENDABLE as error:
         sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")
     return 1
@@ -178,8 +184,9 @@ def _run(process: str, arguments: list[str], settings: Settings) -> int:
         case "migrate":
             log.info("migrated", ran=asyncio.run(migrate(settings)))
         case "import-registry":
-            done = asyncio.run(import_registry(settings, Path(arguments[0]).read_text(encoding="utf-8")))
-            log.info("registry_imported", **done._asdict())
+            done = asyncio.run(import_registry(settings, Path(arguments[0]).read_bytes()))
+            told = {name: getattr(done, name) for name in ("added", "changed", "removed", "unchanged", "contacts")}
+            log.info("registry_imported", **told)
         case "rebuild":
             log.info("rebuilt", **asyncio.run(rebuild.run(settings, rebuild.options(arguments))))
         case "publish-again":

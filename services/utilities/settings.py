@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     ``companies_file`` is JSON, read at start and again when it changes: ``{"<company>": {"secrets": ["whsec_…"]}}``; several
     secrets while they are exchanged, the rest in ``docs/signatures.md``. ``receipt_key_file``, ``trusted_proxies``,
     ``certificate_header`` and ``most_bytes_in_flight`` are the push edge's, as in intake. ``limits_file`` is the worker's, read at
-    start: ``docs/time-limits.md``.
+    start: ``docs/time-limits.md``. ``page_url`` is where companies reach their page, e.g. ``https://sheets.example.cn``: with
+    https the session's cookie never goes otherwise.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
     certificate_header: str = CERTIFICATE_HEADER
     most_bytes_in_flight: int = Field(default=MOST_BYTES_IN_FLIGHT, ge=MOST_BYTES)
+    page_url: str = ""
     pool_size: int = 8
     batch_records: int = 5000
 

@@ -92,8 +92,11 @@ class Draft:
         return pages + [f"“{page.layout.title}”的“{title}”列" for page in self.book.pages for title in columns_unread(page)]
 
 
-def draft(book: Book, company: str, on_row: Callable[[], None] = lambda: None) -> Draft:
-    """Reads every row; ``on_row`` hears of each."""
+def draft(book: Book, company: str, on_row: Callable[[], None] = lambda: None, *, any_company: bool = False) -> Draft:
+    """Reads every row as ``company``'s; ``on_row`` hears of each.
+
+    ``any_company``: it is not known whose sheet this is, so neither the company's column nor marks can be held against it.
+    """
     drafted = Draft(book)
     for page in book.pages:
         if page.rows or not page.missing:
@@ -102,7 +105,7 @@ def draft(book: Book, company: str, on_row: Callable[[], None] = lambda: None) -
             continue
         for row in page.rows:
             on_row()
-            _line(drafted, page, row, company, book.epoch)
+            _line(drafted, page, row, company, any_company)
     return drafted
 
 
@@ -113,7 +116,7 @@ def _of_page(page: Page) -> Iterable[Issue]:
         yield Issue(page.layout.title, page.header, title, None, f"“{title}”列出现了两次:请删去一列")
 
 
-def _line(drafted: Draft, page: Page, row: Row, company: str, epoch: datetime) -> None:
+def _line(drafted: Draft, page: Page, row: Row, company: str, any_company: bool) -> None:
     fields: dict[str, Any] = {}
     issues: list[Issue] = []
 
@@ -126,7 +129,7 @@ def _line(drafted: Draft, page: Page, row: Row, company: str, epoch: datetime) -
     for name, place in page.places.items():
         if place.index in row.values:
             try:
-                fields[name] = read_value(place.column, row.values[place.index], epoch)
+                fields[name] = read_value(place.column, row.values[place.index], drafted.book.epoch)
             except Wrong as error:
                 wrong(name, str(error))
     operation = fields.get("operation", NEW)
@@ -134,7 +137,7 @@ def _line(drafted: Draft, page: Page, row: Row, company: str, epoch: datetime) -
     for column in page.layout.columns:
         if _is_required(column, operation, fields) and column.field not in fields and column.title not in named:
             wrong(column.field, "必填")
-    if fields.get("company", company) != company:
+    if not any_company and fields.get("company", company) != company:
         wrong("company", "不是本企业的编号:请只报本企业的情况", NOT_ENTITLED)
     if operation not in (*page.layout.operations, REPORTED) and not issues:
         wrong("operation", f"这一页只能填:{'、'.join(page.layout.operations)}")
@@ -143,7 +146,7 @@ def _line(drafted: Draft, page: Page, row: Row, company: str, epoch: datetime) -
         if operation != REPORTED:
             drafted.lines.append(line)
             return
-        if fields.get("mark") != line.digest[:MARK_LENGTH]:
+        if not any_company and fields.get("mark") != line.digest[:MARK_LENGTH]:
             wrong("operation", f"“{REPORTED}”的行有改动:要更改请把操作改为“{CORRECT}”,新的行请填“{NEW}”")
         else:
             drafted.reported += 1

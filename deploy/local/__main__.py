@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.local import bench, case_history, contracts, notice, push_file, receipt, senders, upkeep
+from deploy.local import bench, case_history, companies, contracts, notice, parked, push_file, receipt, senders, sheet, upkeep
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
 
@@ -21,7 +21,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.add_typer(case_history.app, name="case")
 app.add_typer(senders.app, name="senders")
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(parked.app, name="parked")
 app.add_typer(notice.app, name="notice")
+app.add_typer(companies.app, name="companies")
+app.add_typer(sheet.app, name="sheet")
 console = Console()
 problems = Console(stderr=True)
 

@@ -202,6 +202,9 @@ def test_another_source_is_not_the_senders_to_send_whatever_else_is_wrong() -> N
 def test_who_sent_a_record_is_told_by_its_source() -> None:
     other = Sender("shanxi", "urn:onething:province:shanxi")
     assert sender_of(event(), [other, PROVINCE]) is PROVINCE
+    # A sandbox that bears the province's source does not stand for it over Kafka, where nobody signs.
+    assert sender_of(event(), [Sender("try", SOURCE, sandbox=True), PROVINCE]) is PROVINCE
+    assert sender_of(event(), [Sender("try", SOURCE, sandbox=True)]) is None
     others: list[Any] = [changed(event(), source="urn:x"), changed(event(), source=None), changed(event(), source=[]), None, [], 1]
     for item in others:
         assert sender_of(item, [other, PROVINCE]) is None

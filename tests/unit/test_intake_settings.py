@@ -44,6 +44,15 @@ def test_a_good_file_gives_each_sender_its_source_and_keys(tmp_path: Path) -> No
         ({"hebei": {"source": "", "secrets": [SECRET]}}, "hebei/source: String should match pattern"),
         ({"hebei": {"source": "urn:x", "secrets": [SECRET, SECRET[6:]]}}, "hebei/secrets/1: a secret is whsec_ followed by"),
         ({"hebei": {"source": "urn:x", "secrets": [SECRET], "key": 1}}, "hebei/key: Extra inputs are not permitted"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "items": []}}, "hebei/items: List should have at least 1 item"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "items": ["tea"]}}, "hebei/items/0: the catalogue has no such item"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "addresses": ["10.0.0.1/8"]}}, "hebei/addresses/0"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "client_certificate": "x"}}, "hebei/client_certificate: a fingerprint"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "events_per_second": 0}}, "hebei/events_per_second"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "dialect": "a b"}}, "hebei/dialect"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "scheme": "md5"}}, "hebei/scheme"),
+        ({"hebei": {"source": "urn:x", "secrets": [SECRET], "scheme": "gjzwfwpt"}}, "does not cover the body: bind the sender by"),
+        ({"hebei": {"source": "urn:x", "secrets": ["env:NOT_SET"]}}, "hebei/secrets/0: the environment has no variable NOT_SET"),
     ],
 )
 def test_a_wrong_file_is_told_where_and_what_without_its_secrets(tmp_path: Path, content: Any, said: str) -> None:
@@ -55,6 +64,30 @@ def test_a_wrong_file_is_told_where_and_what_without_its_secrets(tmp_path: Path,
     assert said in message
     assert '{"<sender>": {"source"' in message
     assert SECRET[6:] not in message
+
+
+def test_what_a_sender_may_and_from_where_is_read(tmp_path: Path) -> None:
+    entry = {
+        "source": "urn:x", "secrets": ["a-secret-of-the-channel", "env:SECOND"], "scheme": "gjzwfwpt",
+        "addresses": ["10.0.0.0/8", "::1"],
+        "client_certificate": ":".join(["AB"] * 32), "items": ["credit-repair"], "dialect": "exchange", "sandbox": True,
+        "events_per_second": 2.5,
+    }  # fmt: skip
+    sender = read_senders(_file(tmp_path, {"s": entry}), {"SECOND": "another-secret-of-it"})["s"]
+    assert (sender.items, sender.dialect and sender.dialect.name, sender.sandbox) == ({"credit-repair"}, "exchange", True)
+    party = sender.party
+    assert (party.scheme, len(party.keys), party.events_per_second) == ("gjzwfwpt", 2, 2.5)
+    assert (party.client_certificate, [str(net) for net in party.addresses]) == ("ab" * 32, ["10.0.0.0/8", "::1/128"])
+
+
+def test_the_api_says_how_to_make_the_receipts_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONETHING_SENDERS_FILE", str(_file(tmp_path, GOOD)))
+    monkeypatch.delenv("ONETHING_RECEIPT_KEY_FILE", raising=False)
+    assert main(["api"]) == 2
+    assert "set ONETHING_RECEIPT_KEY_FILE" in (said := capsys.readouterr().err)
+    assert "openssl genpkey -algorithm ed25519" in said
 
 
 def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:

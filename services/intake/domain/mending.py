@@ -94,14 +94,14 @@ def _in_its_place(record: Unusable, item: dict[str, Any], senders: Senders) -> d
     sender = senders.get(record.sender) if record.sender is not None else None
     known = {"specversion": "1.0", "type": case.TYPE, "source": sender.source if sender else None, "id": record.event_id}
     item = {name: value for name, value in known.items() if value is not None} | item
-    recorded_at = _recorded_at(record.payload or {})
+    given_at = recorded_at(record.payload or {})
     data = item.get("data")
-    if recorded_at is None or not isinstance(data, Mapping) or _named(record, "/data/recorded_at", "/time"):
+    if given_at is None or not isinstance(data, Mapping) or _named(record, "/data/recorded_at", "/time"):
         return item
     if data.get("recorded_at") is None:
-        data = {**data, "recorded_at": recorded_at}
+        data = {**data, "recorded_at": given_at}
     require(
-        _read(data["recorded_at"]) == _read(recorded_at), "invalid", "/data/recorded_at",
+        _read(data["recorded_at"]) == _read(given_at), "invalid", "/data/recorded_at",
         "a corrected event keeps when it was recorded, and so its place among the events of its case",
     )  # fmt: skip
     return item | {"data": data}
@@ -152,12 +152,12 @@ def in_case_order(values: Iterable[bytes]) -> list[tuple[str, bytes]]:
     placed = []
     for value in values:
         event = orjson.loads(value)
-        recorded_at = _instant.validate_python(event["data"]["recorded_at"])
-        placed.append((event["source"], event["subject"], recorded_at, event["id"], value))
+        at = _instant.validate_python(event["data"]["recorded_at"])
+        placed.append((event["source"], event["subject"], at, event["id"], value))
     return [(subject, value) for _, subject, _, _, value in sorted(placed)]
 
 
-def _recorded_at(payload: Mapping[str, Any]) -> str | None:
+def recorded_at(payload: Mapping[str, Any]) -> str | None:
     """What the event said about when it was recorded, where it can be read as a time."""
     data = payload.get("data")
     given = data.get("recorded_at") if isinstance(data, Mapping) else None

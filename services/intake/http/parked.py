@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.intake.domain.mending import recorded_at
 from services.intake.handlers.mending import REPLAYED, AlreadyReplayed, Mender, NoneSuch, Outcome
 from services.intake.http.access import Index, Who, described
 from services.intake.http.what_if import WhatIf
@@ -55,13 +56,14 @@ def routes(index: Index, mender: Mender, what_if: Callable[[], WhatIf]) -> APIRo
         sender: Named = None,
         since: Since = None,
         state: Wanted = None,
+        begins: Annotated[str | None, Query(pattern=r"^[0-9a-f]{1,32}$", description="What its id begins with.")] = None,
         after: Annotated[int | None, Query(ge=0, lt=2**63, description="`next` of the page before.")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
         """Parked records, the newest first; `next` is null on the last page; the first page has how many there are, `count`."""
         if since is not None and (since.tzinfo is None or not _FIRST_YEAR <= since.year < 9999):
             raise _wrong("/query/since", "a time of our century with its offset, e.g. 2024-09-30T09:00:00+08:00")
-        wanted = Filter(service, reason, sender, since, state)
+        wanted = Filter(service, reason, sender, since, state, begins)
         async with index.connection() as db:
             rows = await store.listed(db, wanted, after=after, most=limit + 1)
             count = await store.count(db, wanted) if after is None else None
@@ -170,6 +172,7 @@ def _row(kept: Kept) -> dict[str, Any]:
     return {
         "id": record.id, "state": kept.state, "service": record.service, "reason": record.reason, "errors": record.errors,
         "sender": record.sender, "event_id": record.event_id, "case_no": record.case_no, "origin": record.origin,
+        "recorded_at": recorded_at(kept.events[0] if kept.events else record.payload or {}),
         "parked_at": rfc3339(record.parked_at), "replayed_at": rfc3339(kept.replayed_at) if kept.replayed_at else None,
         "length": record.length, "digest": record.digest, "seq": kept.seq,
     }  # fmt: skip

@@ -46,13 +46,14 @@ class Kept(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Which parked records are meant; ``None`` says nothing. ``state`` ``todo`` is open and fixed."""
+    """Which parked records are meant; ``None`` says nothing. State ``todo`` is open and fixed; an id ``begins`` with it."""
 
     service: str | None = None
     reason: str | None = None
     sender: str | None = None
     since: datetime | None = None
     state: State | Literal["todo"] | None = None
+    begins: str | None = None
 
 
 async def add(db: Connection, records: Sequence[Unusable]) -> None:
@@ -71,13 +72,14 @@ from parked as p left join mends as m on m.id = p.id
 where ($1::text is null or p.service = $1) and ($2::text is null or p.reason = $2) and ($3::text is null or p.sender = $3)
     and ($4::timestamptz is null or p.parked_at >= $4)
     and ($5::text is null or ({_STATE}) = $5 or ($5 = 'todo' and ({_STATE}) in ('open', 'fixed')))
+    and ($6::text is null or starts_with(p.id, $6))
 """
 
 
 async def listed(db: Connection, wanted: Filter, *, after: int | None, most: int) -> list[Kept]:
     """Parked records, the newest first, from those before the sequence number ``after``."""
     rows = await db.fetch(
-        f"select {_ROW} {_MEANT} and ($6::bigint is null or p.seq < $6) order by p.seq desc limit $7", *wanted, after, most
+        f"select {_ROW} {_MEANT} and ($7::bigint is null or p.seq < $7) order by p.seq desc limit $8", *wanted, after, most
     )
     return [_kept(row) for row in rows]
 

@@ -165,7 +165,9 @@ def _read(envelope: Envelope, data: Mapping[str, Any]) -> tuple[Envelope, Judged
 
 
 def _refuse_senseless(instant: datetime | None, name: str) -> None:
-    require(is_sensible(instant), "invalid", f"/data/{name}", "a time before 1900 or after 2199: correct it")
+    if instant is not None and not is_sensible(instant):
+        reason, message = ("invalid", "a time before 1900: correct it") if instant.year < 1900 else ("future", "a time after 2199")
+        raise Refusal(reason, FieldError(pointer=f"/data/{name}", message=message))
 
 
 def _with_subject(subject: str, data: Mapping[str, Any]) -> dict[str, Any]:

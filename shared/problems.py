@@ -1,7 +1,8 @@
 """Errors as RFC 9457 problem details, each with pointers to the places that are wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -56,6 +57,49 @@ class ProblemError(Exception):
             headers["WWW-Authenticate"] = "Bearer" if self.body.type.endswith(":token") else "Signature"
         content = self.body.model_dump(exclude_none=True) | self.extra
         return JSONResponse(content, self.status, headers, MEDIA_TYPE)
+
+
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "detail", "status"],
+    "properties": {
+        "type": {"type": "string", "description": "A URN that does not change, e.g. urn:onething:problem:unknown-county."},
+        "title": {"type": "string"},
+        "detail": {"type": "string", "description": "What to do."},
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "message"],
+                "properties": {"pointer": {"type": "string", "format": "json-pointer"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+"""A problem, as an OpenAPI document shows it."""
+
+_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Which proof is asked for."}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "required": True, "description": "Seconds."}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+}
+
+
+def described(descriptions: Mapping[int, str], *, results: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer, for its description; ``results``: with those of a batch beside."""
+    schema = SCHEMA if not results else SCHEMA | {"properties": SCHEMA["properties"] | {"results": _RESULTS}}
+    return {
+        status: {
+            "description": description,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+        }
+        for status, description in descriptions.items()
+    }
+
+
+_RESULTS: Final[dict[str, Any]] = {"type": "array", "description": "As in a 202, where events were judged."}
 
 
 def install(app: FastAPI) -> None:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Header
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from shared import problems
 from shared.postgres import Connection, Pool, Unavailable
-from shared.problems import MEDIA_TYPE, ProblemError
+from shared.problems import ProblemError
 
 PATIENCE_SECONDS: Final = 5.0
 OPERATOR: Final = "operator"
@@ -69,12 +70,14 @@ Who = Annotated[str, Depends(_who)]
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that a route may answer, for its description."""
-    return {status: {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {}}} for status in statuses}
+    return problems.described({status: PROBLEMS[status] for status in statuses})
 
 
 PROBLEMS: Final = {
+    400: "The body is not JSON.",
     401: "The token, or the signature, is missing or wrong.",
     404: "No parked record has this id.",
+    413: "The body is too large.",
     409: "It was replayed: what it became stands on the log.",
     422: "Something is wrong; `errors` points at it.",
     503: "The index, or Kafka, or metrics does not answer: ask again after `Retry-After` seconds.",

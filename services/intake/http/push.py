@@ -12,8 +12,7 @@ from shared.events import case
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.events.messages import PushedCaseEvent, inlined
 from shared.kafka import Publisher, Topics
-from shared.problems import MEDIA_TYPE as PROBLEM
-from shared.problems import Problem, ProblemError
+from shared.problems import Problem, ProblemError, described
 from shared.push import HANDSHAKE, JSON_MEDIA_TYPE, MOST_EVENTS, Edge, Unpack, handshake, settle
 
 
@@ -35,29 +34,8 @@ class Answer(BaseModel):
     receipt: str = Field(description="A compact JWS (Ed25519, /.well-known/jwks.json): what is proven to be stored.")
 
 
-_PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "title", "detail", "status"],
-    "properties": {
-        "type": {"type": "string", "description": "A URN that does not change, e.g. urn:onething:problem:unknown-county."},
-        "title": {"type": "string"},
-        "detail": {"type": "string", "description": "What to do."},
-        "status": {"type": "integer"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "message"],
-                "properties": {"pointer": {"type": "string", "format": "json-pointer"}, "message": {"type": "string"}},
-            },
-        },
-        "results": {"type": "array", "description": "As in a 202, where events were judged."},
-    },
-}
-
-ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": description, "content": {PROBLEM: {"schema": _PROBLEM}}}
-    for status, description in {
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = described(
+    {
         400: "The body is not JSON, or not of the kind that its media type or coding says.",
         401: "The signature is missing or wrong, its timestamp stale, or the sender unknown: the same words for all.",
         403: "No event is the sender's to send (its own source, its own items): see `results`. Nothing is parked.",
@@ -67,8 +45,9 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         422: "No event is valid (see `results`), or the batch is empty. Nothing is parked.",
         429: "Too fast: send the same events again after `Retry-After` seconds. Nothing is parked.",
         503: "Not known to be stored: send the same events again, after `Retry-After` seconds.",
-    }.items()
-}
+    },
+    results=True,
+)
 ANSWERS[202] = {"model": Answer, "description": "At least one event is stored; the rejected are parked: see `results` for each."}
 
 _EVENT: Final[dict[str, Any]] = {

@@ -14,7 +14,7 @@ from services.metrics.http.standing import StandingAnswers
 from shared import counties, items
 from shared.clock import Clock, business_day
 from shared.postgres import Connection, Pool
-from shared.problems import ProblemError
+from shared.problems import ProblemError, described
 from shared.verdicts import FieldError
 
 
@@ -95,13 +95,7 @@ Since = Annotated[date | None, Query(alias="from", description="First business d
 ItemCode = Annotated[str | None, Query(description="Code of a one-thing item.", examples=["disabled-service"])]
 CountyCode = Annotated[str | None, Query(description="Code of a unit of the roster.", examples=["130607"])]
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": description, "content": {"application/problem+json": {}}}
-    for status, description in {
-        401: "The token is missing or wrong.",
-        422: "A parameter is wrong; `errors` points at it.",
-    }.items()
-}
+PROBLEMS = described({401: "The token is missing or wrong.", 422: "A parameter is wrong; `errors` points at it."})
 
 
 def answer(content: Any) -> Response:

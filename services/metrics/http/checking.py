@@ -19,6 +19,7 @@ from services.metrics.http.access import (
     operator,
     reader,
 )
+from shared.problems import described
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBLEMS, tags=["operating"])
 
@@ -41,9 +42,7 @@ async def recount(
     return await checking.recount(db, item=code, county=known_county(county), since=since, as_of=until)
 
 
-FORBIDDEN: dict[int | str, dict[str, Any]] = {
-    403: {"description": "The token is not the operator's.", "content": {"application/problem+json": {}}}
-}
+FORBIDDEN = described({403: "The token is not the operator's."})
 FromCases = Annotated[
     Literal["cases"], Query(alias="from", description="Anew from the log is a command: `python -m services.metrics.main rebuild`.")
 ]

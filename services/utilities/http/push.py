@@ -10,16 +10,14 @@ from services.utilities.domain.judging import SHOWN_FIELDS, judge
 from services.utilities.handlers.registry import CurrentRegistry, RegistryUnknown
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Publisher, Topics
-from shared.problems import MEDIA_TYPE as PROBLEM
-from shared.problems import ProblemError
+from shared.problems import ProblemError, described
 from shared.push import HANDSHAKE, JSON_MEDIA_TYPE, Edge, handshake, settle
 from shared.signing import Party
 
 SERVICE: Final = "utilities"
 
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": description, "content": {PROBLEM: {}}}
-    for status, description in {
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = described(
+    {
         400: "The body is not JSON, or not of the kind that its media type or coding says.",
         401: "The signature is missing or wrong, its timestamp stale, or the company unknown.",
         403: "No event is the company's to send.",
@@ -29,8 +27,9 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
         422: "No event is valid; `results` says why of each.",
         429: "Too fast: send the same events again after `Retry-After` seconds.",
         503: "Not known to be stored: send the same events again.",
-    }.items()
-}
+    },
+    results=True,
+)
 
 BODY: Final = {
     "requestBody": {

@@ -19,8 +19,7 @@ from services.utilities.handlers.registry import CurrentRegistry, RegistryUnknow
 from services.utilities.handlers.sheets import Outcome, mark_sheet, take_sheet
 from shared.kafka import KafkaUnavailable, Publisher, Topics
 from shared.postgres import Pool, Unavailable
-from shared.problems import MEDIA_TYPE as PROBLEM
-from shared.problems import ProblemError
+from shared.problems import ProblemError, described
 from shared.push import EVENTS, Edge, read_body
 from shared.signing import Party
 
@@ -29,18 +28,17 @@ MOST_TOLD: Final = 1_000
 
 RETRY_SECONDS: Final = 5
 
-PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": description, "content": {PROBLEM: {}}}
-    for status, description in {
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = described(
+    {
         400: "No XLSX that can be read: broken, with macros, or another kind of file.",
         401: "The signature is missing or wrong, its timestamp stale, or the company unknown.",
         413: "Over 5 MiB, 10,000 rows, or too much once unpacked.",
         415: "The media type is not that of XLSX.",
         422: "Rows are wrong; `errors` names each cell. With `return=sheet` or `Accept` the sheet itself, marked.",
         503: "Not known to be stored: send the same sheet again.",
-    }.items()
-}
-PROBLEMS[422]["content"] = {PROBLEM: {}, MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+    },
+)
+PROBLEMS[422]["content"] = {**PROBLEMS[422]["content"], MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
 BODY: Final = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 

@@ -81,7 +81,7 @@ def routes(index: Index, mender: Mender, what_if: Callable[[], WhatIf]) -> APIRo
             raise _none()
         return _json({**_row(kept), "payload": kept.record.payload, "events": kept.events, "audit": done})
 
-    @router.post("/{parked_id}/fix", responses=described(404, 409), openapi_extra=_BODY)
+    @router.post("/{parked_id}/fix", responses=described(400, 404, 409, 413), openapi_extra=_BODY)
     async def fix_parked(parked_id: ParkedId, request: Request, who: Who) -> Response:
         """Keeps a corrected event (or row, or list of events), judged as at the edge; people's data is dropped, its id stays."""
         given = await _body(request)

@@ -26,7 +26,7 @@ from services.metrics.http.access import (
 )
 from services.metrics.http.figures import Measure
 from services.metrics.store.explain import Place
-from shared.problems import ProblemError
+from shared.problems import ProblemError, described
 
 After = Annotated[str | None, Query(description="`next` of the page before; the first page without it.", max_length=2000)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Rows a page.")]
@@ -65,7 +65,7 @@ async def cases(
 
 
 # A source may hold slashes, a case number none.
-@router.get("/cases/{source:path}/{case_no}", responses={404: {"description": "No event of such a case has been counted."}})
+@router.get("/cases/{source:path}/{case_no}", responses=described({404: "No event of such a case has been counted."}))
 async def case(db: Db, source: str, case_no: str) -> dict[str, Any]:
     """One case: what it counts for, and each register with its value and the event that set it."""
     # Neither is ever stored with a NUL, and the database would refuse to look for one.

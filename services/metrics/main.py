@@ -15,9 +15,9 @@ from faststream.kafka import KafkaBroker
 from pydantic import ValidationError
 
 from services.metrics import kafka, rebuild
-from services.metrics.handlers import checking, counting
+from services.metrics.handlers import checking, counting, following
 from services.metrics.handlers.rebuilding import CannotRebuild
-from services.metrics.http import cases, figures, notices, what_if
+from services.metrics.http import cases, figures, halls, installations, notices, what_if
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access
 from services.metrics.http.standing import StandingAnswers
@@ -84,6 +84,8 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers
     )
     app.include_router(figures.router)
+    app.include_router(halls.router)
+    app.include_router(installations.router)
     app.include_router(notices.router)
     app.include_router(cases.router)
     app.include_router(checking_routes.router)
@@ -136,6 +138,7 @@ def build_worker(settings: Settings) -> FastAPI:
             consumers.extend(kafka.subscribe(broker, topics, pool, parking, limits, settings.group, settings.batch_records))
             folding = asyncio.create_task(_fold_for_ever(pool))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds))
+            deriving = asyncio.create_task(following.derive_until_done(pool))
             starting = asyncio.create_task(start_patiently(broker))
             yield
             starting.cancel()
@@ -144,7 +147,8 @@ def build_worker(settings: Settings) -> FastAPI:
             await broker.stop()
             folding.cancel()
             watching.cancel()
-            await asyncio.wait([folding, watching])
+            deriving.cancel()
+            await asyncio.wait([folding, watching, deriving])
 
     async def database() -> str | None:
         return await _database(pools[0]) if pools else "starting"

@@ -1,13 +1,11 @@
-"""Figures: the answers of counts, ranking and co-location."""
+"""Figures: the answers of counts and ranking."""
 
 from datetime import date
 from typing import Any
 
-from services.metrics.domain import co_location as halls
 from services.metrics.domain import figures
 from services.metrics.domain.figures import Group, LowOp, Ranking
-from services.metrics.store import counters, snapshots
-from shared.events.progress import PresenceState, RegistryState
+from services.metrics.store import counters
 from shared.items import Item
 from shared.postgres import Connection
 
@@ -25,10 +23,3 @@ async def ranking(
     """Units ranked by ``measure``."""
     sums = await counters.sums(db, group="county", item=item.code, since=since, as_of=as_of)
     return figures.rank({row["key"]: row[measure] for row in sums}, item.pilots, low=low, low_op=low_op)
-
-
-async def co_location(db: Connection, as_of: date) -> dict[str, Any]:
-    """The answer of ``/v1/co-location``."""
-    registry = [RegistryState.model_validate(state) for state in await snapshots.states(db, "registry")]
-    presence = [PresenceState.model_validate(state) for state in await snapshots.states(db, "presence")]
-    return halls.co_location(registry, presence, as_of)

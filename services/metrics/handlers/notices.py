@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from services.metrics.domain.notice import Figures, Parameters, canonical, digest, ends, last_day, notice, restatement
-from services.metrics.handlers.figures import co_location
+from services.metrics.handlers.halls import co_location
 from services.metrics.store import counters
 from services.metrics.store import notices as store
 from services.metrics.store.notices import Frozen

@@ -1,4 +1,4 @@
-"""Figures: counts, ranking and co-location (CONTRACT §4)."""
+"""Figures: counts and ranking (CONTRACT §4)."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -78,10 +78,3 @@ async def ranking(
         }  # fmt: skip
 
     return await standing(access, ("ranking", item, measure, since, until, top, low, low_op), ask)
-
-
-@router.get("/co-location", response_class=JSONResponse)
-async def co_location(access: Granted, today: Today, as_of: AsOf = None) -> Response:
-    """Which companies really handle their business in each county's hall."""
-    until = as_of or today
-    return await standing(access, ("co-location", until), lambda db: answers.co_location(db, until))

@@ -15,7 +15,7 @@ BEFORE: Final = "metrics_before"
 ROLE: Final = "metrics"
 
 FROM_LOG: Final = frozenset(
-    {"migrations", "sources", "offsets", "cases", "counters", "counters_by_month", "counter_deltas", "snapshots"}
+    {"migrations", "sources", "offsets", "cases", "counters", "counters_by_month", "counter_deltas", "snapshots", "matters"}
 )
 """Tables whose content comes from the log (and ``migrations``, which comes with them): a rebuild makes them anew."""
 

@@ -1,15 +1,11 @@
 """Explaining the figures: the cases behind a number, one case in full, and cases that wait for county or item (CONTRACT §4)."""
 
-import base64
-import binascii
-from collections.abc import Sequence
-from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from services.metrics.handlers import explain
+from services.metrics.http import paging
 from services.metrics.http.access import (
     PROBLEMS,
     AsOf,
@@ -22,14 +18,11 @@ from services.metrics.http.access import (
     known_county,
     known_item,
     reader,
-    wrong,
 )
 from services.metrics.http.figures import Measure
+from services.metrics.http.paging import After, Limit
 from services.metrics.store.explain import Place
 from shared.problems import ProblemError, described
-
-After = Annotated[str | None, Query(description="`next` of the page before; the first page without it.", max_length=2000)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Rows a page.")]
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBLEMS, tags=["explaining"])
 
@@ -60,7 +53,7 @@ async def cases(
     return {
         "item": code, "county": county, "measure": measure, "from": since, "as_of": until,
         **({} if count is None else {"count": count}),
-        "rows": rows, "next": None if place is None else _cursor([place.day.isoformat(), place.case_no, place.source]),
+        "rows": rows, "next": None if place is None else paging.cursor([place.day.isoformat(), place.case_no, place.source]),
     }  # fmt: skip
 
 
@@ -80,37 +73,11 @@ async def case(db: Db, source: str, case_no: str) -> dict[str, Any]:
 @router.get("/unplaced")
 async def unplaced(db: Db, after: After = None, limit: Limit = 100) -> dict[str, Any]:
     """Cases that no figure counts, as no event has named their county or item; `missing` says which. `count` is of them all."""
-    key = _read(after, 2)
+    key = paging.read(after, 2)
     rows, next_key, count = await explain.unplaced(db, after=None if key is None else (key[0], key[1]), limit=limit)
-    return {"count": count, "rows": rows, "next": None if next_key is None else _cursor(next_key)}
+    return {"count": count, "rows": rows, "next": None if next_key is None else paging.cursor(next_key)}
 
 
 def _place(after: str | None) -> Place | None:
-    parts = _read(after, 3)
-    if parts is None:
-        return None
-    try:
-        day = date.fromisoformat(parts[0])
-    except ValueError:
-        raise _no_cursor() from None
-    return Place(day, parts[1], parts[2])
-
-
-def _cursor(parts: Sequence[str]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
-
-
-def _read(cursor: str | None, length: int) -> list[str] | None:
-    if cursor is None:
-        return None
-    try:
-        parts = orjson.loads(base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), b"-_", validate=True))
-    except (binascii.Error, ValueError):
-        raise _no_cursor() from None
-    if not (isinstance(parts, list) and len(parts) == length and all(isinstance(p, str) and "\0" not in p for p in parts)):
-        raise _no_cursor()
-    return parts
-
-
-def _no_cursor() -> ProblemError:
-    return wrong("after", "not a cursor of ours: give `next` of the page before, or leave it out")
+    parts = paging.read_dated(after, 3)
+    return None if parts is None else Place(parts[0], *parts[1])

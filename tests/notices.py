@@ -58,8 +58,8 @@ def made(
     month: str = "2024-09",
     as_of: date = SEPTEMBER,
     in_halls: Iterable[tuple[str, str, Level]] = (),
-    installations: Iterable[Mapping[str, Any]] = (),
-    idle_windows: Iterable[Mapping[str, Any]] = (),
+    installations: Mapping[str, Any] | None = None,
+    idle_windows: Mapping[str, Any] | None = None,
     **chosen: Any,
 ) -> dict[str, Any]:
     """The notice of these figures; of the golden month without them."""
@@ -68,8 +68,8 @@ def made(
         last_month=last_month or {},
         month_before=month_before or {},
         co_location=hall(in_halls),
-        installations=tuple(installations),
-        idle_windows=tuple(idle_windows),
+        installations=installations,
+        idle_windows=idle_windows,
     )
     return notice(month, as_of, DISABLED, figures, Parameters(**chosen))
 

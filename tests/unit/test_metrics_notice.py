@@ -1,14 +1,17 @@
 """The notice's words and rules, its canonical form, and the restatement against a plain oracle."""
 
 import copy
+import io
 import json
 from fractions import Fraction
 from typing import Any
 
+import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.metrics.documents import xlsx
 from services.metrics.domain.notice import canonical, digest, ends, last_day, markdown, restatement, verified
 from services.metrics.domain.notice.shares import in_words
 from services.metrics.domain.notice.words import typeset
@@ -34,7 +37,7 @@ def test_the_paragraph_reads_as_the_director_reads_it() -> None:
         "其次是定兴县(94件)、徐水区(75件)、曲阳县(72件)、顺平县(50件);办件量不足10件的有12个县(市、区):唐县、涞水县、"
     )
     assert ",其中涞源县、望都县、高新区、白沟新城4个县(市、区)办件为零。" in content["paragraph"]
-    assert "满城区的办理量占比超过四分之一;前5位的5个单位合计办理454件,占全市的73.8%,接近四分之三。" in content["paragraph"]
+    assert "满城区的办理量占比超过四分之一;领先的5个单位合计办理454件,占全市的73.8%,接近四分之三。" in content["paragraph"]
     assert "全市申报615件,受理615件,办结524件,办结率85.2%。" in content["paragraph"]
     assert content["paragraph"] == "".join(one["text"] for one in content["sections"])
 
@@ -120,22 +123,65 @@ def test_halls_name_who_has_all_and_who_has_none() -> None:
     assert section(made(), "企业进驻情况") == ""
 
 
+def installed(*rows: tuple[str, str, int, int, int]) -> dict[str, Any]:
+    """The answer of installations: county, service, opened, connected, overdue; a row that counts nothing beside them."""
+    told = [*rows, ("130602", "heat", 0, 0, 0)]
+    return {
+        "rows": [
+            {"county": county, "service": service, "opened": opened, "connected": connected, "in_progress": opened - connected,
+             "overdue": overdue, "cancelled": 0, "due_soon": 0, "median_working_days": 8.5 if connected else None}
+            for county, service, opened, connected, overdue in told
+        ]
+    }  # fmt: skip
+
+
+def idle(co_located: int, *rows: tuple[str, str, bool]) -> dict[str, Any]:
+    """The answer of idle windows: county, company, whether it reported; of so many co-located."""
+    told = [
+        {"county": county, "company": company, "name": f"{company}公司", "service": "gas", "reported": reported}
+        for county, company, reported in rows
+    ]
+    return {"rows": told, "total": {"co_located": co_located, "idle": len(rows), "reported": sum(row[2] for row in rows)}}
+
+
 def test_windows_and_installations_are_told_where_there_are_figures_alone() -> None:
-    assert not {"窗口运行情况", "联合报装情况"} & {one["heading"] for one in made()["sections"]}
-    idle = [
-        {"county": "130607", "company": "a", "service": "water", "reported": True},
-        {"county": "130607", "company": "b", "service": "gas", "reported": False},
-    ]
-    row = {"cancelled": 0, "due_soon": 1, "median_working_days": 8.5}
-    installations = [
-        {"county": "130626", "service": "water", "opened": 9, "connected": 6, "in_progress": 3, "overdue": 2, **row},
-        {"county": "130607", "service": "gas", "opened": 1, "connected": 1, "in_progress": 0, "overdue": 0, **row},
-    ]
-    content = made(idle_windows=idle, installations=installations)
-    assert section(content, "窗口运行情况") == "9月“进厅不办事”的窗口有2个:满城区2个;其中1个当月没有报送公用服务办理数。"
+    silent = made(installations=installed(), idle_windows=idle(2, ("130607", "a", False), ("130607", "b", False)))
+    for content in (made(), silent):
+        assert not {"窗口运行情况", "联合报装情况"} & {one["heading"] for one in content["sections"]}
+    content = made(
+        installations=installed(("130626", "water", 9, 6, 2), ("130607", "gas", 1, 1, 0)),
+        idle_windows=idle(3, ("130607", "a", True), ("130607", "b", False)),
+    )
+    assert section(content, "窗口运行情况") == "9月“进厅不办事”的窗口有2个:满城区2个;其中1个没有报送当月公用服务办理数。"
     assert section(content, "联合报装情况") == "截至9月底,全市联合报装受理10件,接通7件,在办3件,其中超期2件:定兴县2件。"
-    in_time = made(installations=installations[1:])
+    in_time = made(installations=installed(("130607", "gas", 1, 1, 0)))
     assert section(in_time, "联合报装情况").endswith("在办0件,没有超期。")
+
+
+def test_windows_and_installations_are_restated() -> None:
+    frozen = made(installations=installed(("130607", "gas", 2, 1, 1)), idle_windows=idle(3, ("130607", "a", True)))
+    live = made(
+        installations=installed(("130607", "gas", 2, 2, 0), ("130626", "water", 1, 0, 0)),
+        idle_windows=idle(3, ("130607", "b", False)),
+    )
+    restated = restatement(frozen, live)
+    assert restated is not None
+    assert restated["total"] == []
+    assert [(row["name"], row["measure_name"], row["frozen"], row["now"]) for row in restated["changes"]] == [
+        ("满城区", "联合报装燃气接通", 1, 2),
+        ("满城区", "联合报装燃气在办", 1, 0),
+        ("满城区", "联合报装燃气超期", 1, 0),
+        ("满城区", "a公司燃气进厅不办事", "reported", None),
+        ("满城区", "b公司燃气进厅不办事", None, "not_reported"),
+        ("定兴县", "联合报装供水受理", 0, 1),
+        ("定兴县", "联合报装供水在办", 0, 1),
+    ]
+    text = markdown(answered(frozen, restated, sha256=digest(frozen), on="2024-10-02"))
+    assert "| 满城区 | b公司燃气进厅不办事 | 无 | 是(未报送办理数) |" in text
+    book = openpyxl.load_workbook(io.BytesIO(xlsx.render(answered(frozen, restated, sha256=digest(frozen), on="2024-10-02"))))
+    assert book.sheetnames[-3:] == ["进厅不办事", "联合报装", "冻结后的更正"]
+    assert [cell.value for cell in book["联合报装"][3]] == ["满城区", "燃气", 2, 1, 0, 1, 0, 1, 8.5]
+    assert [cell.value for cell in book["进厅不办事"][3]] == ["满城区", "a公司", "燃气", "是"]
 
 
 @given(st.integers(1, 5000).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole))))

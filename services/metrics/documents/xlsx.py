@@ -134,7 +134,7 @@ class _Sheets:
         ]  # fmt: skip
         rows = [
             (
-                hall["name"], c.get("name", c["company"]), SERVICES.get(c["service"], c["service"]), STANDING[standing(c)],
+                hall["name"], c["name"], SERVICES.get(c["service"], c["service"]), STANDING[standing(c)],
                 c["since"] or "",
             )
             for hall in self._answer["co_location"]["counties"]
@@ -150,7 +150,7 @@ class _Sheets:
         ]  # fmt: skip
         names = {county["county"]: county["name"] for county in self._answer["rows"]}
         rows = [
-            (names[r["county"]], r.get("name", r["company"]), SERVICES.get(r["service"], r["service"]), _yes(r["reported"]))
+            (names[r["county"]], r["name"], SERVICES.get(r["service"], r["service"]), _yes(r["reported"]))
             for r in self._answer["idle_windows"]
         ]
         self._table("进厅不办事", "进厅不办事的窗口", columns, rows)

@@ -12,6 +12,7 @@ import orjson
 
 from services.metrics.domain.figures import LowOp, Ties, rank
 from services.metrics.domain.notice import words
+from services.metrics.domain.notice.freezing import INSTALLATION_FIGURES
 from shared.items import Item
 
 ISSUER: Final = "保定市行政审批局"
@@ -19,6 +20,10 @@ ISSUER: Final = "保定市行政审批局"
 
 DIGITS: Final = 6
 """Decimals of a fraction: a millionth, far below what is printed, and the same in every JSON writer."""
+
+_HALLS: Final = ("applicable", "co_located", "none_at_all")
+_HALL: Final = ("county", "name", *_HALLS)
+_COMPANY: Final = ("company", "name", "service", "level", "handles", "since", "co_located")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,16 @@ class Figures:
     """What the notice is made of, all of one snapshot of the database.
 
     ``now``, ``last_month`` and ``month_before`` have, by county, each measure from the beginning to the end of the
-    notice's month, of the month before it, and of the one before that. The others are answers of the routes of their name;
-    ``installations`` and ``idle_windows`` are the rows alone, none where nothing was reported.
+    notice's month, of the month before it, and of the one before that. The others are the answers of the routes of their
+    name: ``idle_windows`` of the month alone, the others of its last day.
     """
 
     now: Mapping[str, Mapping[str, int]]
     last_month: Mapping[str, Mapping[str, int]]
     month_before: Mapping[str, Mapping[str, int]]
     co_location: Mapping[str, Any]
-    installations: Sequence[Mapping[str, Any]] = ()
-    idle_windows: Sequence[Mapping[str, Any]] = ()
+    installations: Mapping[str, Any] | None = None
+    idle_windows: Mapping[str, Any] | None = None
 
 
 def notice(month: str, as_of: date, item: Item, figures: Figures, chosen: Parameters) -> dict[str, Any]:
@@ -86,8 +91,8 @@ def notice(month: str, as_of: date, item: Item, figures: Figures, chosen: Parame
         "totals": {name: sum(row[name] for row in rows) for name in summed},
         "rows": rows,
         "co_location": _co_location(figures.co_location),
-        "installations": list(figures.installations),
-        "idle_windows": list(figures.idle_windows),
+        "installations": _installations(figures.installations),
+        "idle_windows": _idle_windows(figures.idle_windows),
     }
     plain: dict[str, Any] = orjson.loads(orjson.dumps(content))
     plain["sections"] = words.sections(plain)
@@ -101,8 +106,32 @@ def _of(by_county: Mapping[str, Mapping[str, int]], measure: str) -> dict[str, i
 
 
 def _co_location(answer: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [{**row, "rate": _fraction(row["rate"])} for row in answer["counties"]]
-    return {"counties": rows, "total": {**answer["total"], "rate": _fraction(answer["total"]["rate"])}}
+    return {
+        "counties": [
+            {**_members(row, _HALL), "rate": _fraction(row["rate"]), "companies": [_members(c, _COMPANY) for c in row["companies"]]}
+            for row in answer["counties"]
+        ],
+        "total": {**_members(answer["total"], _HALLS), "rate": _fraction(answer["total"]["rate"])},
+    }
+
+
+def _members(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Those members alone: an answer may come to have more, and what is frozen must not change by that."""
+    return {name: row[name] for name in names}
+
+
+def _installations(answer: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The rows that count something."""
+    return (
+        [_members(row, ("county", "service", *INSTALLATION_FIGURES)) for row in answer["rows"] if row["opened"]] if answer else []
+    )
+
+
+def _idle_windows(answer: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The idle windows, once anybody told anything of the month: else each window would stand there for want of reports."""
+    if not answer or (answer["total"]["idle"] == answer["total"]["co_located"] and not answer["total"]["reported"]):
+        return []
+    return [_members(row, ("county", "company", "name", "service", "reported")) for row in answer["rows"]]
 
 
 def _fraction(value: float | None) -> float | None:

@@ -91,13 +91,14 @@ def restatement(frozen: Content, live: Content) -> dict[str, Any] | None:
     ``measure``, its Chinese ``measure_name``, and the value then (``frozen``) and ``now``, ``null`` where there is none.
     """
     then, now = _figures(frozen), _figures(live)
-    changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    changed = [key for key in {**then, **now} if then.get(key, _absent(key)) != now.get(key, _absent(key))]
     if not changed:
         return None
     names = {**_company_names(live), **_company_names(frozen)}
     rows = [
         {"county": county, "name": counties.BY_CODE[county].name if county else "全市", "measure": measure,
-         "measure_name": _measure_name(measure, names), "frozen": then.get((county, measure)), "now": now.get((county, measure))}
+         "measure_name": _measure_name(measure, names), "frozen": then.get((county, measure), _absent((county, measure))),
+         "now": now.get((county, measure), _absent((county, measure)))}
         for county, measure in sorted(changed, key=lambda key: counties.ORDER.get(key[0], -1))
     ]  # fmt: skip
     return {
@@ -125,8 +126,15 @@ def _figures(content: Content) -> dict[Key, Any]:
     return found
 
 
+def _absent(key: Key) -> int | None:
+    """What a figure is that stands nowhere: rows of installations that count nothing are left out."""
+    kind, _, of = key[1].partition(":")
+    return 0 if of and kind in INSTALLATION_FIGURES and kind != "median_working_days" else None
+
+
 def _company_names(content: Content) -> dict[str, str]:
-    return {c["company"]: c.get("name", c["company"]) for hall in content["co_location"]["counties"] for c in hall["companies"]}
+    halls = (company for hall in content["co_location"]["counties"] for company in hall["companies"])
+    return {row["company"]: row["name"] for row in (*content["idle_windows"], *halls)}
 
 
 def _measure_name(measure: str, companies: Mapping[str, str]) -> str:

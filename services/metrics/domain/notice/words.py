@@ -111,7 +111,7 @@ def _shares(content: Content) -> str:
     if len(first := _first(leading)) == 1 < len(leading) and (alone := in_words(first[0]["count"], total)):
         said.append(f"{_names(first)}的办理量占比{alone}")
     if len(leading) > 1 and together < total:
-        text = f"前{top}位的{len(leading)}个单位合计办理{together}件,占全市的{together / total:.1%}"
+        text = f"领先的{len(leading)}个单位合计办理{together}件,占全市的{together / total:.1%}"
         words = in_words(together, total)
         said.append(f"{text},{words}" if words else text)
     return f"{';'.join(said)}。" if said else ""
@@ -211,7 +211,7 @@ def _idle(content: Content) -> str:
     by_county = "、".join(f"{name}{number}个" for name, number in _per_county(rows, lambda _: 1))
     text = f"{months.name(content['month'])}“进厅不办事”的窗口有{len(rows)}个:{by_county}"
     if silent:
-        text += f";其中{silent}个当月没有报送公用服务办理数"
+        text += f";其中{silent}个没有报送当月公用服务办理数"
     return f"{text}。"
 
 

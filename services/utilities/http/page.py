@@ -130,6 +130,10 @@ def routes(
         headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
         return Response(style, 200, headers, "text/css; charset=utf-8")
 
+    @router.get("/favicon.ico")
+    async def get_icon() -> Response:
+        return Response(status_code=204, headers={"Cache-Control": "max-age=86400"})
+
     @router.get("/")
     async def get_home(request: Request) -> Response:
         try:

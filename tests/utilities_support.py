@@ -63,7 +63,7 @@ async def pool_of(dsn: str) -> AsyncIterator[Pool]:
 async def import_registry(dsn: str, text: str = REGISTRY) -> registries.Import:
     """Makes the registry what ``text`` says."""
     async with pool_of(dsn) as pool:
-        return await registries.import_registry(pool, text, datetime.now(UTC))
+        return await registries.import_registry(pool, text.encode(), datetime.now(UTC))
 
 
 def signed(secret: str, body: bytes, media_type: str, *, age: int = 0, message_id: str = "m-1") -> dict[str, str]:

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from services.utilities.domain.judging import judge, read
-from services.utilities.domain.registry import Pair, Registry, read_csv
+from services.utilities.domain.registry import Pair, Registry
+from services.utilities.domain.registry_file import read_registry
 from services.utilities.domain.snapshots import Told, encode_snapshot
 from shared.events.envelope import WireModel
 from shared.events.progress import InstallationState, JointState, PresenceState, RegistryState, Snapshot, WindowState
@@ -34,7 +35,7 @@ def _load(file: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", PUSHED, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_each_pushed_example_is_taken_of_the_sample_registry(file: Path) -> None:
-    states = read_csv((ROOT / "deploy/local/sample/registry.csv").read_text(encoding="utf-8"))
+    states = read_registry((ROOT / "deploy/local/sample/registry.csv").read_bytes()).states
     registry = Registry(frozenset(Pair(state.county, state.company, state.service) for state in states))
     verdict = judge(_load(file), "baoding-power", registry, datetime(2024, 9, 30, tzinfo=UTC))
     assert isinstance(verdict, Accepted)

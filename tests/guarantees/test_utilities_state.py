@@ -276,7 +276,7 @@ async def test_versions_rise_when_the_clock_stands_still_or_goes_back(database: 
     async with pool_of(database.dsn("utilities")) as pool:
         versions = []
         for day, name in ((20, "甲"), (20, "乙"), (10, "丙"), (21, "丁")):
-            await registries.import_registry(pool, REGISTRY.replace("丙供电", name), datetime(2024, 9, day, tzinfo=UTC))
+            await registries.import_registry(pool, REGISTRY.replace("丙供电", name).encode(), datetime(2024, 9, day, tzinfo=UTC))
             async with pool.acquire() as db:
                 versions.append(await db.fetchval("select version from registry where subject = '130607/power-1/power'"))
     first = int(datetime(2024, 9, 20, tzinfo=UTC).timestamp() * 1000)

@@ -21,6 +21,18 @@ Unavailable: Final[tuple[type[Exception], ...]] = (
 )
 """What a database that is away, restarting or refusing raises."""
 
+_PASSING: Final = ("08", "3D", "40", "53", "57")
+"""Classes of SQLSTATE (PostgreSQL's documentation, appendix A): the connection, a database that is gone, a transaction rolled
+back, resources, an operator's or the server's own end. The others are faults of a statement: ours."""
+
+
+def passes(error: Exception) -> bool:
+    """Whether it is the database that is away or overloaded, so that asking again may help; not a fault of our own statement."""
+    if isinstance(error, asyncpg.PostgresError):  # type: ignore[attr-defined]
+        return str(error.sqlstate or "").startswith(_PASSING)
+    return isinstance(error, Unavailable)
+
+
 _NUMBERED: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 
 

@@ -19,7 +19,7 @@ from services.metrics.handlers import checking, counting, following
 from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.http import cases, figures, halls, installations, notices, what_if
 from services.metrics.http import checking as checking_routes
-from services.metrics.http.access import Access
+from services.metrics.http.access import Access, answer_while_away
 from services.metrics.http.standing import StandingAnswers
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
@@ -80,6 +80,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething metrics", version="1", lifespan=lifespan)
     problems.install(app)
+    answer_while_away(app)
     app.state.access = Access(
         lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers
     )

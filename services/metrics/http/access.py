@@ -7,13 +7,13 @@ from datetime import date
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.metrics.http.standing import StandingAnswers
 from shared import counties, items
 from shared.clock import Clock, business_day
-from shared.postgres import Connection, Pool
+from shared.postgres import Connection, Pool, Unavailable, passes
 from shared.problems import ProblemError, described
 from shared.verdicts import FieldError
 
@@ -95,7 +95,28 @@ Since = Annotated[date | None, Query(alias="from", description="First business d
 ItemCode = Annotated[str | None, Query(description="Code of a one-thing item.", examples=["disabled-service"])]
 CountyCode = Annotated[str | None, Query(description="Code of a unit of the roster.", examples=["130607"])]
 
-PROBLEMS = described({401: "The token is missing or wrong.", 422: "A parameter is wrong; `errors` points at it."})
+RETRY_SECONDS = 5
+
+PROBLEMS = described(
+    {
+        401: "The token is missing or wrong.",
+        422: "A parameter is wrong; `errors` points at it.",
+        503: "The database does not answer: ask again after `Retry-After` seconds.",
+    }
+)
+
+
+def answer_while_away(app: FastAPI) -> None:
+    """Makes a database that is away a 503; a statement of ours that fails stays the 500 that it is."""
+
+    async def away(_: Request, error: Exception) -> Response:
+        if not passes(error):
+            raise error
+        why = "the figures cannot be read now: ask again after Retry-After seconds"
+        return ProblemError(503, "database-away", why, retry_after=RETRY_SECONDS).response()
+
+    for kind in Unavailable:
+        app.add_exception_handler(kind, away)
 
 
 def answer(content: Any) -> Response:

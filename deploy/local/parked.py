@@ -30,6 +30,10 @@ from shared.clock import SHANGHAI
 
 PATIENCE_SECONDS: Final = 60.0
 PAGE: Final = 500
+LONGEST: Final = 60
+"""Of what is wrong, in a list; `show` has it whole."""
+WIDTH_OF_A_FILE: Final = 200
+"""Columns of the list where no terminal says how wide it is."""
 AT_ONCE: Final = 200
 """Records in one request; a case's are never parted, so that a rehearsal counts them together."""
 
@@ -70,14 +74,15 @@ def list_parked(
         answer = _ask(client, "GET", "/v1/parked", params={**wanted, "limit": min(most, PAGE)})
     table = Table(title=f"搁置记录 {answer['count']} 条", title_justify="left")
     for name in ("编号", "状态", "时间", "服务", "原因", "推送方", "事件", "办件", "问题"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("编号", "状态"))
+        table.add_column(name, overflow="ellipsis" if name == "问题" else "fold", no_wrap=name in ("编号", "状态", "时间", "问题"))
     for row in answer["parked"]:
         wrong = row["errors"][0] if row["errors"] else {"pointer": "", "message": ""}
         table.add_row(
-            row["id"][:12], STATES[row["state"]], _local(row["parked_at"]), row["service"], row["reason"], row["sender"] or "",
-            row["event_id"] or "", row["case_no"] or "", escape(f"{wrong['pointer']} {wrong['message']}".strip()),
+            row["id"][:12], STATES[row["state"]], _local(row["parked_at"])[5:-3], row["service"], row["reason"], row["sender"] or "",
+            row["event_id"] or "", row["case_no"] or "", escape(f"{wrong['pointer']} {wrong['message']}".strip()[:LONGEST]),
         )  # fmt: skip
-    console.print(table)
+    out = console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
+    out.print(table)
     if answer["count"] > len(answer["parked"]):
         console.print(f"列出了其中 {len(answer['parked'])} 条;--most 可多列。", highlight=False)
 
@@ -147,7 +152,7 @@ def replay(
     results: list[dict[str, Any]] = []
     moved: Counter[tuple[str, str, str, str]] = Counter()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _asking() as client, Progress(*columns, console=problems, transient=True) as progress:
+    with _asking() as client, Progress(*columns, console=problems, transient=True, disable=not problems.is_terminal) as progress:
         rows = list(_all(client, wanted, progress)) if everything else [{"id": _full(client, one)} for one in parked_ids or []]
         task = progress.add_task("核算影响" if dry_run else "重放", total=len(rows))
         for chunk in in_chunks(rows):

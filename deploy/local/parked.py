@@ -74,12 +74,12 @@ def list_parked(
         answer = _ask(client, "GET", "/v1/parked", params={**wanted, "limit": min(most, PAGE)})
     table = Table(title=f"搁置记录 {answer['count']} 条", title_justify="left")
     for name in ("编号", "状态", "时间", "服务", "原因", "推送方", "事件", "办件", "问题"):
-        table.add_column(name, overflow="ellipsis" if name == "问题" else "fold", no_wrap=name in ("编号", "状态", "时间", "问题"))
+        table.add_column(name, overflow="fold", no_wrap=name in ("编号", "状态"))
     for row in answer["parked"]:
         wrong = row["errors"][0] if row["errors"] else {"pointer": "", "message": ""}
         table.add_row(
-            row["id"][:12], STATES[row["state"]], _local(row["parked_at"])[5:-3], row["service"], row["reason"], row["sender"] or "",
-            row["event_id"] or "", row["case_no"] or "", escape(f"{wrong['pointer']} {wrong['message']}".strip()[:LONGEST]),
+            row["id"][:12], STATES[row["state"]], _local(row["parked_at"])[5:-3], row["service"], row["reason"],
+            row["sender"] or "", row["event_id"] or "", row["case_no"] or "", escape(f"{wrong['pointer']} {wrong['message']}".strip()[:LONGEST]),
         )  # fmt: skip
     out = console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
     out.print(table)

@@ -77,9 +77,10 @@ def list_parked(
         table.add_column(name, overflow="fold", no_wrap=name in ("编号", "状态"))
     for row in answer["parked"]:
         wrong = row["errors"][0] if row["errors"] else {"pointer": "", "message": ""}
+        what = f"{wrong['pointer']} {wrong['message']}".strip()[:LONGEST]
         table.add_row(
             row["id"][:12], STATES[row["state"]], _local(row["parked_at"])[5:-3], row["service"], row["reason"],
-            row["sender"] or "", row["event_id"] or "", row["case_no"] or "", escape(f"{wrong['pointer']} {wrong['message']}".strip()[:LONGEST]),
+            row["sender"] or "", row["event_id"] or "", row["case_no"] or "", escape(what),
         )  # fmt: skip
     out = console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
     out.print(table)

@@ -13,8 +13,6 @@ from typing import Final
 
 from chinese_calendar import constants
 
-_DAY: Final = timedelta(days=1)
-
 
 @dataclass(frozen=True)
 class Calendar:
@@ -24,6 +22,8 @@ class Calendar:
     make_ups: tuple[date, ...]
     published_until: date
     digest: str = field(init=False)
+    _holidays: tuple[int, ...] = field(init=False, repr=False)
+    _make_ups: tuple[int, ...] = field(init=False, repr=False)
 
     def __init__(self, holidays: Iterable[date], make_ups: Iterable[date], published_until: date) -> None:
         """``holidays`` on weekends and ``make_ups`` on weekdays say nothing that the weekday does not say."""
@@ -31,12 +31,14 @@ class Calendar:
         put(self, "holidays", tuple(sorted(day for day in holidays if day.weekday() < 5)))
         put(self, "make_ups", tuple(sorted(day for day in make_ups if day.weekday() >= 5)))
         put(self, "published_until", published_until)
+        put(self, "_holidays", tuple(day.toordinal() for day in self.holidays))
+        put(self, "_make_ups", tuple(day.toordinal() for day in self.make_ups))
         content = repr((self.holidays, self.make_ups, published_until))
         put(self, "digest", hashlib.sha256(content.encode()).hexdigest()[:16])
 
     def is_working_day(self, day: date) -> bool:
         """Whether offices work on ``day``."""
-        return self._until(day) > self._until(day - _DAY)
+        return self.working_days_until(day.toordinal()) > self.working_days_until(day.toordinal() - 1)
 
     def is_provisional(self, day: date) -> bool:
         """Whether ``day`` lies in a year whose notice is not known."""
@@ -52,20 +54,20 @@ class Calendar:
             raise ValueError("working days are added, not taken away")
         if days == 0:
             return start
-        wanted = self._until(start) + days
+        wanted = self.working_days_until(start.toordinal()) + days
         found = start + timedelta(days=days)
-        while (missing := wanted - self._until(found)) > 0:
+        while (missing := wanted - self.working_days_until(found.toordinal())) > 0:
             found += timedelta(days=missing)
         return found
 
     def between(self, start: date, end: date) -> int:
         """How many working days lie after ``start``, up to and including ``end``; 0 where ``end`` is not after it."""
-        return max(0, self._until(end) - self._until(start))
+        return max(0, self.working_days_until(end.toordinal()) - self.working_days_until(start.toordinal()))
 
-    def _until(self, day: date) -> int:
-        """Working days from the calendar's first day, a Monday, up to and including ``day``."""
-        weeks, rest = divmod(day.toordinal(), 7)
-        return weeks * 5 + min(rest, 5) - bisect_right(self.holidays, day) + bisect_right(self.make_ups, day)
+    def working_days_until(self, ordinal: int) -> int:
+        """Working days from 1 January of the year 1, a Monday, up to and including the day with this ordinal."""
+        weeks, rest = divmod(ordinal, 7)
+        return weeks * 5 + min(rest, 5) - bisect_right(self._holidays, ordinal) + bisect_right(self._make_ups, ordinal)
 
 
 PUBLISHED: Final = Calendar(constants.holidays, constants.workdays, date(max(constants.holidays).year, 12, 31))

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from services.utilities.domain import steps as in_time
 from services.utilities.domain.limits import DueStep, TimeLimits, next_due
 from services.utilities.domain.registers import Event, State, newest_version
-from services.utilities.domain.steps import REPEATING, Timing, day_of
+from services.utilities.domain.steps import REPEATING, Timing, iso
 from services.utilities.domain.wire import InstallationData
 from shared.clock import rfc3339
 from shared.events.case import Operation
@@ -100,7 +100,7 @@ def describe(state: Known, limits: TimeLimits) -> Description:
     service, kind = attributes.get("service"), attributes.get("customer_kind")
     stills, odd = in_time.standstills(paused, resumed) if paused or resumed else ([], set())
     pauses = in_time.pauses(stills, in_time.ended_at(steps)) if stills else ()
-    timing = Timing(service, kind, {step: day_of(at) for step, at in steps.items()}, pauses)
+    timing = in_time.timing(service, kind, steps, pauses)
     due_steps = limits.due_steps(timing)
     season = limits.season(service)
     in_season = season.covers if season is not None else _always
@@ -115,8 +115,8 @@ def describe(state: Known, limits: TimeLimits) -> Description:
         "steps": {step.value: rfc3339(at) for step, at in steps.items()},
         "paused": [rfc3339(at) for at in paused],
         "resumed": [rfc3339(at) for at in resumed],
-        "pauses": [_without_none(from_on=begin, to_on=end) for begin, end in pauses],
-        "limits": [_without_none(**step._asdict()) for step in due_steps],
+        "pauses": [_days(from_on=begin, to_on=end) for begin, end in pauses],
+        "limits": [_told(step) for step in due_steps],
         "anomalies": list(in_time.anomalies(steps, stills, odd, needs_permit, in_season)),
     }
     if steps:
@@ -126,7 +126,7 @@ def describe(state: Known, limits: TimeLimits) -> Description:
     due = next_due(due_steps)
     told["provisional"] = due is not None and due.provisional
     if due is not None:
-        told |= _without_none(due_step=due.step, due_on=due.due_on, due_soon_from=due.due_soon_from)
+        told |= {"due_step": due.step, **_days(due_on=due.due_on, due_soon_from=due.due_soon_from)}
     return Description(told, timing, due_steps)
 
 
@@ -134,5 +134,11 @@ def _always(_: date) -> bool:
     return True
 
 
-def _without_none(**values: Any) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items() if value is not None}
+def _told(due: DueStep) -> dict[str, Any]:
+    step, since, working_days, due_on, due_soon_from, ended_on, provisional = due
+    days = _days(since=since, due_on=due_on, due_soon_from=due_soon_from, ended_on=ended_on)
+    return {"step": step, "working_days": working_days, "provisional": provisional, **days}
+
+
+def _days(**ordinals: int | None) -> dict[str, str]:
+    return {name: iso(day) for name, day in ordinals.items() if day is not None}

@@ -1,15 +1,16 @@
-"""The time limits as configured, and the due dates that they give (``docs/time-limits.md``). Pure; all days are business days."""
+"""The time limits as configured, and the due dates that they give (``docs/time-limits.md``). Pure; all days are business days,
+as ordinals of the calendar where they are many."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from services.utilities.domain.steps import USUAL_ORDER, Pauses, Timing, merged
+from services.utilities.domain.steps import PLACES, USUAL_ORDER, Pauses, Timing, merged
 from shared.events.case import Service
 from shared.events.utility import InstallationStep
 from shared.workdays import PUBLISHED, Calendar
@@ -17,7 +18,6 @@ from shared.workdays import PUBLISHED, Calendar
 CustomerKind = Literal["resident", "low_voltage", "high_voltage", "high_voltage_two_feeds", "other", "unsaid"]
 """A kind of customer as reported; ``unsaid`` where no event names one."""
 
-_DAY: Final = timedelta(days=1)
 _PLACE: Final = {step: place for place, step in enumerate(USUAL_ORDER)}
 
 
@@ -68,11 +68,12 @@ class Season(_Configured):
             return self.begins <= of_year <= self.ends
         return of_year >= self.begins or of_year <= self.ends
 
-    def gaps(self, since: date, years: int) -> Iterator[tuple[date, date]]:
-        """The times out of season from ``since`` on, for so many years: from a day until before another."""
-        for year in range(since.year - 1, since.year + years + 1):
-            ends = date.fromisoformat(f"{year}-{self.ends}") + _DAY
-            begins = date.fromisoformat(f"{year + (self.begins <= self.ends)}-{self.begins}")
+    def gaps(self, since: int, years: int) -> Iterator[tuple[int, int]]:
+        """The times out of season from the day ``since`` on, for so many years: from a day until before another, as ordinals."""
+        first = date.fromordinal(since).year - 1
+        for year in range(first, first + years + 2):
+            ends = date.fromisoformat(f"{year:04}-{self.ends}").toordinal() + 1
+            begins = date.fromisoformat(f"{year + (self.begins <= self.ends):04}-{self.begins}").toordinal()
             if begins > since:
                 yield max(ends, since), begins
 
@@ -87,15 +88,25 @@ class Configuration(_Configured):
 
 
 class DueStep(NamedTuple):
-    """A limit of one step, as :class:`shared.events.progress.Limit` tells it."""
+    """A limit of one step, as :class:`shared.events.progress.Limit` tells it; days as ordinals."""
 
     step: InstallationStep
-    since: date
+    since: int
     working_days: int
-    due_on: date | None
-    due_soon_from: date | None
-    ended_on: date | None
+    due_on: int | None
+    due_soon_from: int | None
+    ended_on: int | None
     provisional: bool
+
+
+class _Stretch(NamedTuple):
+    """From the step at one place to that at another. ``season`` is when its days count, ``None``: always."""
+
+    start: int
+    place: int
+    step: InstallationStep
+    season: "Season | None"
+    last: bool
 
 
 class TimeLimits:
@@ -107,14 +118,24 @@ class TimeLimits:
         content = f"{RULES_VERSION}|{configuration.model_dump_json()}|{calendar.digest}"
         self.digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         self._soon = configuration.due_soon_days
+        self._until = calendar.published_until.toordinal()
+        self._worked = lru_cache(maxsize=1 << 16)(calendar.working_days_until)
+        self._gaps = lru_cache(maxsize=1 << 16)(_gaps)
+        self._free = lru_cache(maxsize=1 << 18)(self._without_stops)
         self._rules = {
-            (service, kind): tuple(
-                rule for rule in configuration.limit if service in rule.services and kind in (rule.customer_kinds or KINDS)
+            (service, None if kind == UNSAID else kind): tuple(
+                (rule.working_days, tuple(self._stretches(rule, service)))
+                for rule in configuration.limit
+                if service in rule.services and kind in (rule.customer_kinds or KINDS)
             )
             for service in Service
             for kind in KINDS
         }
-        self._add = lru_cache(maxsize=1 << 17)(calendar.add)
+
+    def _stretches(self, rule: Rule, service: Service) -> Iterator[_Stretch]:
+        for start, step in rule.stretches:
+            season = self.season(service) if step is InstallationStep.CONNECTED else None
+            yield _Stretch(PLACES[start], PLACES[step], step, season, (start, step) == rule.stretches[-1])
 
     @classmethod
     def read(cls, content: Mapping[str, object], calendar: Calendar = PUBLISHED) -> Self:
@@ -143,48 +164,56 @@ class TimeLimits:
     def due_steps(self, timing: Timing) -> list[DueStep]:
         """Every limit that ran or runs. A stretch ends with its step, or with any later one: what was passed by is not late."""
         found: list[DueStep] = []
-        service, days = timing.service, timing.days
-        for rule in self._rules.get((service, timing.customer_kind or UNSAID), ()):  # type: ignore[arg-type]
-            left = rule.working_days
-            for start, step in rule.stretches:
-                since = days.get(start)
+        service, kind, days, pauses = timing
+        for left, stretches in self._rules.get((service, kind), ()):  # type: ignore[arg-type]
+            for start, place, step, season, last in stretches:
+                since = days[start]
                 if since is None:
                     break
-                ended = _ended(days, step)
-                if ended is not None and ended < since:
-                    ended = since
-                stops = self._stops(timing.pauses, service, step, since, left)
-                due = self._counted(since, left, stops)
-                soon = self._counted(since, max(0, left - self._soon), stops) if due is not None else None
-                provisional = due is not None and self.calendar.is_provisional(due)
-                found.append(DueStep(step, since, left, due, soon, ended, provisional))
-                if ended is None:
+                later = [day for day in days[place:] if day is not None]
+                ended = max(min(later), since) if later else None
+                due: int | None
+                soon: int | None
+                if season is None and not pauses:
+                    due, soon = self._free(since, left)
+                    stops = pauses
+                else:
+                    stops = pauses
+                    if season is not None:
+                        gaps = self._gaps(season, since, 2 + left // 50)
+                        stops = merged((*pauses, *gaps)) if pauses else gaps
+                    due = self._counted(since, left, stops)
+                    soon = self._counted(since, max(0, left - self._soon), stops) if due is not None else None
+                found.append(DueStep(step, since, left, due, soon, ended, due is not None and due > self._until))
+                if ended is None or last:
                     break
                 left = max(0, left - self._used(since, ended, stops))
         return found
 
-    def _stops(self, pauses: Pauses, service: str | None, step: InstallationStep, since: date, days: int) -> Pauses:
-        season = self.season(service) if step is InstallationStep.CONNECTED else None
-        if season is None:
-            return pauses
-        return merged((*pauses, *season.gaps(since, years=2 + days // 50)))
+    def _without_stops(self, since: int, days: int) -> tuple[int, int]:
+        """The day on which ``days`` working days are used, and that from which it is soon."""
+        day = date.fromordinal(since)
+        return self.calendar.add(day, days).toordinal(), self.calendar.add(day, max(0, days - self._soon)).toordinal()
 
-    def _counted(self, since: date, days: int, stops: Pauses) -> date | None:
+    def _between(self, start: int, end: int) -> int:
+        return max(0, self._worked(end) - self._worked(start))
+
+    def _counted(self, since: int, days: int, stops: Pauses) -> int | None:
         """The day on which ``days`` working days are used, those within ``stops`` left out; ``None`` where the clock stands."""
         day = since
         for begin, end in stops:
             if end is not None and end <= day:
                 continue
-            free = self.calendar.between(day, begin - _DAY)
+            free = self._between(day, begin - 1)
             if days <= free:
                 break
             if end is None:
                 return None
             days -= free
-            day = end - _DAY
-        return self._add(day, days)
+            day = end - 1
+        return self._free(day, days)[0]
 
-    def _used(self, since: date, until: date, stops: Pauses) -> int:
+    def _used(self, since: int, until: int, stops: Pauses) -> int:
         """Working days after ``since`` up to ``until`` that are not within ``stops``."""
         used, day = 0, since
         for begin, end in stops:
@@ -192,11 +221,11 @@ class TimeLimits:
                 continue
             if begin > until:
                 break
-            used += self.calendar.between(day, begin - _DAY)
+            used += self._between(day, begin - 1)
             if end is None or end > until:
                 return used
-            day = end - _DAY
-        return used + self.calendar.between(day, until)
+            day = end - 1
+        return used + self._between(day, until)
 
 
 UNSAID: Final = "unsaid"
@@ -206,29 +235,32 @@ RULES_VERSION: Final = 1
 """Raised with every change of this module that gives another date: then due dates are derived anew."""
 
 
-def _ended(days: Mapping[InstallationStep, date], step: InstallationStep) -> date | None:
-    found = days.get(InstallationStep.CANCELLED)
-    for later in USUAL_ORDER[_PLACE[step] :]:
-        day = days.get(later)
-        if day is not None and (found is None or day < found):
-            found = day
-    return found
+def _gaps(season: Season, since: int, years: int) -> Pauses:
+    return tuple(season.gaps(since, years))
 
 
 def next_due(steps: Sequence[DueStep]) -> DueStep | None:
     """Of those that run, the one that is due first; ``None`` where none has a due day."""
-    running = [step for step in steps if step.ended_on is None and step.due_on is not None]
-    return min(running, key=lambda step: (step.due_on, step.step), default=None)
+    found: DueStep | None = None
+    for step in steps:
+        if step[5] is None and step[3] is not None and (found is None or (step[3], step[0]) < (found[3], found[0])):
+            found = step
+    return found
 
 
 class Lateness(NamedTuple):
-    """When limits that have ended were overdue: on no day before ``begins``, on none from ``ends`` on."""
+    """When limits that have ended were overdue: on no day before ``begins``, on none from ``ends`` on; ordinals."""
 
-    begins: date
-    ends: date
+    begins: int
+    ends: int
 
 
 def past_lateness(steps: Sequence[DueStep]) -> Lateness | None:
     """The span of days within which ended limits were overdue; ``None`` where none was."""
-    late = [(s.due_on + _DAY, s.ended_on) for s in steps if s.due_on and s.ended_on and s.due_on + _DAY < s.ended_on]
-    return Lateness(min(begin for begin, _ in late), max(end for _, end in late)) if late else None
+    begins = ends = None
+    for step in steps:
+        due, ended = step[3], step[5]
+        if due is not None and ended is not None and due + 1 < ended:
+            begins = due + 1 if begins is None else min(begins, due + 1)
+            ends = ended if ends is None else max(ends, ended)
+    return None if begins is None or ends is None else Lateness(begins, ends)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -27,8 +28,12 @@ REPEATING: Final = frozenset({Step.PAUSED, Step.RESUMED})
 Steps = Mapping[Step, datetime]
 """When each step happened that happens once."""
 
-Pauses = tuple[tuple[date, date | None], ...]
-"""Stretches of days on whose end the clock stands: from a day until before another (``None``: still), in order, apart."""
+PLACES: Final = {step: place for place, step in enumerate((*USUAL_ORDER, Step.CANCELLED))}
+"""Where a step's day stands in :class:`Timing`: what comes later, and a cancellation, ends what came before."""
+
+Pauses = tuple[tuple[int, int | None], ...]
+"""Stretches of days on whose end the clock stands: from a day until before another (``None``: still), in order, apart. Days
+are ordinals of the calendar (:meth:`datetime.date.toordinal`)."""
 
 _SHANGHAI: Final = timedelta(hours=8)
 _SINCE_1992: Final = datetime(1992, 1, 1, tzinfo=UTC)
@@ -40,13 +45,28 @@ def day_of(instant: datetime) -> date:
     return (instant + _SHANGHAI).date() if instant >= _SINCE_1992 else business_day(instant)
 
 
+@lru_cache(maxsize=1 << 16)
+def iso(day: int) -> str:
+    """The day with this ordinal, ``yyyy-mm-dd``."""
+    return date.fromordinal(day).isoformat()
+
+
 class Timing(NamedTuple):
-    """What due dates follow from: nothing else of an installation matters to them."""
+    """What due dates follow from: nothing else of an installation matters to them.
+
+    ``days`` are those of the steps, by :data:`PLACES`, as ordinals; ``None`` where a step has not happened.
+    """
 
     service: str | None
     customer_kind: str | None
-    days: Mapping[Step, date]
+    days: Sequence[int | None]
     pauses: Pauses
+
+
+def timing(service: str | None, customer_kind: str | None, steps: Steps, pauses: Pauses) -> Timing:
+    """Of the steps that happened once, and the pauses."""
+    days = [day_of(steps[step]).toordinal() if step in steps else None for step in PLACES]
+    return Timing(service, customer_kind, days, pauses)
 
 
 class Standstill(NamedTuple):
@@ -83,11 +103,11 @@ def pauses(stills: Sequence[Standstill], ended_at: datetime | None) -> Pauses:
 
     So a pause that is over on the day it began costs no day, and one from Monday to Tuesday leaves Monday out.
     """
-    ended_on = day_of(ended_at) if ended_at is not None else None
-    found: list[tuple[date, date | None]] = []
+    ended_on = day_of(ended_at).toordinal() if ended_at is not None else None
+    found: list[tuple[int, int | None]] = []
     for still in stills:
-        begin = day_of(still.paused_at)
-        end = day_of(still.resumed_at) if still.resumed_at is not None else None
+        begin = day_of(still.paused_at).toordinal()
+        end = day_of(still.resumed_at).toordinal() if still.resumed_at is not None else None
         if ended_on is not None and (end is None or end > ended_on):
             end = ended_on
         if end is None or begin < end:
@@ -95,10 +115,10 @@ def pauses(stills: Sequence[Standstill], ended_at: datetime | None) -> Pauses:
     return merged(found)
 
 
-def merged(stops: Iterable[tuple[date, date | None]]) -> Pauses:
+def merged(stops: Iterable[tuple[int, int | None]]) -> Pauses:
     """Intervals in order, those that touch joined."""
-    found: list[tuple[date, date | None]] = []
-    for begin, end in sorted(stops, key=lambda stop: (stop[0], stop[1] or date.max)):
+    found: list[tuple[int, int | None]] = []
+    for begin, end in sorted(stops, key=lambda stop: (stop[0], stop[1] or date.max.toordinal())):
         if found and (found[-1][1] is None or begin <= found[-1][1]):
             last = found[-1]
             found[-1] = (last[0], None if last[1] is None or end is None else max(last[1], end))

@@ -2,18 +2,14 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import date
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 
 from services.utilities.domain.limits import DueStep, next_due, past_lateness
-from services.utilities.domain.steps import Timing
-from shared.events.utility import InstallationStep
+from services.utilities.domain.steps import Timing, iso
 from shared.postgres import Connection
-
-_STEPS: Final = tuple(InstallationStep)
-
-_from_ordinal: Final = date.fromordinal
 
 
 class DueRow(NamedTuple):
@@ -29,24 +25,15 @@ class DueRow(NamedTuple):
 
 
 def dump_timing(timing: Timing) -> str:
-    """``[service, kind, [a step's place, its day, …], [a pause's first day, the day after its last or null, …]]``, days as
+    """``[service, kind, [day of each step or null, …], [a pause's first day, the day after its last or null], …]``, days as
     ordinals."""
-    steps = [number for step, day in timing.days.items() for number in (_STEPS.index(step), day.toordinal())]
-    pauses = [day and day.toordinal() for pause in timing.pauses for day in pause]
-    return orjson.dumps([timing.service, timing.customer_kind, steps, pauses]).decode()
+    return orjson.dumps([timing.service, timing.customer_kind, timing.days, *timing.pauses]).decode()
 
 
 def load_timing(text: str | bytes) -> Timing:
     """What :func:`dump_timing` wrote."""
-    service, kind, steps, pauses = orjson.loads(text)
-    days = {_STEPS[place]: _from_ordinal(day) for place, day in zip(steps[::2], steps[1::2], strict=True)}
-    if not pauses:
-        return Timing(service, kind, days, ())
-    between = tuple(
-        (_from_ordinal(begin), None if end is None else _from_ordinal(end))
-        for begin, end in zip(pauses[::2], pauses[1::2], strict=True)
-    )
-    return Timing(service, kind, days, between)
+    service, kind, days, *pauses = orjson.loads(text)
+    return Timing(service, kind, days, tuple((begin, end) for begin, end in pauses) if pauses else ())
 
 
 def due_row(number: int, steps: list[DueStep]) -> DueRow | None:
@@ -54,10 +41,15 @@ def due_row(number: int, steps: list[DueStep]) -> DueRow | None:
     due, late = next_due(steps), past_lateness(steps)
     if due is None and late is None:
         return None
-    late_from, late_until = late or (None, None)
+    late_from, late_until = (None, None) if late is None else map(_day, late)
     if due is None:
         return DueRow(number, None, None, None, False, late_from, late_until)
-    return DueRow(number, due.step, due.due_on, due.due_soon_from, due.provisional, late_from, late_until)
+    return DueRow(number, due.step, _day(due.due_on), _day(due.due_soon_from), due.provisional, late_from, late_until)
+
+
+@lru_cache(maxsize=1 << 16)
+def _day(ordinal: int | None) -> date | None:
+    return None if ordinal is None else date.fromordinal(ordinal)
 
 
 async def put_due(db: Connection, steps: Mapping[int, list[DueStep]]) -> None:
@@ -91,15 +83,14 @@ async def replace_all(db: Connection, lines: AsyncIterator[bytes]) -> None:
 
 def due_line(number: str, steps: list[DueStep]) -> str | None:
     """The row of :func:`due_row` as a line of COPY's text format."""
-    row = due_row(0, steps)
-    if row is None:
+    due, late = next_due(steps), past_lateness(steps)
+    if due is None and late is None:
         return None
-    _, step, due_on, soon, provisional, late_from, late_until = row
-    none = "\\N"
-    return (
-        f"{number}\t{step or none}\t{due_on or none}\t{soon or none}\t{'t' if provisional else 'f'}"
-        f"\t{late_from or none}\t{late_until or none}\n"
-    )
+    late_text = "\\N\t\\N" if late is None else f"{iso(late[0])}\t{iso(late[1])}"
+    if due is None or due.due_on is None or due.due_soon_from is None:
+        return f"{number}\t\\N\t\\N\t\\N\tf\t{late_text}\n"
+    flag = "t" if due.provisional else "f"
+    return f"{number}\t{due.step}\t{iso(due.due_on)}\t{iso(due.due_soon_from)}\t{flag}\t{late_text}\n"
 
 
 async def timings(db: Connection, write: Any) -> None:

@@ -13,10 +13,12 @@ from services.intake.domain import Sender
 from services.intake.domain import dialects as package
 from services.intake.domain.dialects import DIALECTS, CodesError
 from services.intake.domain.dialects.exchange.offices import division
+from services.intake.domain.index import Unusable, read_parked
+from services.intake.domain.mending import corrected, replayed
 from services.intake.domain.rows import is_row, judge_item, judge_row, rows_of
 from shared.events import case
-from shared.parking import redact_row
-from shared.verdicts import Accepted, Rejected, Verdict
+from shared.parking import parked_event, redact_row
+from shared.verdicts import Accepted, Refusal, Rejected, Verdict
 from tests.intake_support import SENDER, SOURCE, event
 
 HOME = Path(str(package.__file__)).parent
@@ -186,3 +188,39 @@ def test_judging_a_row_never_raises_and_what_it_publishes_is_a_case_event(table:
     else:
         assert verdict.errors
         assert orjson.dumps(redact_row(verdict.kept or {}))
+
+
+def _parked(row: dict[str, Any]) -> Unusable:
+    """A process row as it comes back from the topic after it was rejected."""
+    item = {"table": "up_pro_process", "row": row}
+    verdict = judge_item(item, EXCHANGE, NOW)
+    assert isinstance(verdict, Rejected)
+    value = parked_event(
+        service="intake", origin="http/intake/x/m-1/0", verdict=verdict, raw=b"x", item=item, fields=(), sender=SENDER, at=NOW
+    )  # fmt: skip
+    record = read_parked(value, {SENDER: SOURCE})
+    assert record is not None
+    return record
+
+
+def test_a_parked_row_is_mended_by_its_code_or_by_a_corrected_row() -> None:
+    rows = orjson.loads((HOME / "exchange/examples/process.json").read_bytes())["body"]["rows"]
+    unknown = next(row for row in rows if row["event_name"] == "88")
+    record = _parked(unknown)
+    assert record.reason == "unknown-code"
+    # The code is added to the table: what was parked is replayed as it is.
+    assert EXCHANGE.dialect is not None
+    codes = "kind,code,value,source\nevent,88,returned,their letter of 2024-10-09\n"
+    knowing = {SENDER: Sender(SENDER, SOURCE, dialect=EXCHANGE.dialect.with_codes(codes))}
+    (before,) = replayed(record, None, {SENDER: EXCHANGE}, "t", NOW)
+    (after,) = replayed(record, None, knowing, "t", NOW)
+    assert isinstance(before, Rejected)
+    assert isinstance(after, Accepted)
+    assert (after.event_id, orjson.loads(after.value)["data"]["step"]) == ("p-4.process.20240930110000.1I.returned", "returned")
+    # Or the row was wrong: its correction keeps the row's id, and so its place.
+    (event,) = corrected(record, {"table": "up_pro_process", "row": unknown | {"event_name": "02"}}, {SENDER: EXCHANGE}, NOW)
+    assert event["id"] == "p-4.process.20240930110000.1I.accepted"
+    with pytest.raises(Refusal):
+        corrected(
+            record, {"table": "up_pro_process", "row": unknown | {"event_name": "02", "row_guid": "p-9"}}, {SENDER: EXCHANGE}, NOW
+        )

@@ -67,9 +67,14 @@ def corrected(record: Unusable, given: object, senders: Senders, now: datetime) 
         raise Refusal("malformed", FieldError(pointer="", message="send the corrected event, a JSON object"))
     events = _judged(record, given if is_row(given) else _in_its_place(record, given, senders), "", senders, now)
     if record.event_id is not None and not _named(record, "/id"):
-        kept = record.event_id in [event["id"] for event in events]
+        kept = any(_is_of(record, event["id"]) for event in events)
         require(kept, "invalid", "/id", "a corrected event keeps its id")
     return events
+
+
+def _is_of(record: Unusable, event_id: str) -> bool:
+    """Whether an event is the parked one, or one of those that the parked row tells: their ids begin with the row's."""
+    return event_id == record.event_id or (is_row(record.payload) and event_id.startswith(f"{record.event_id}."))
 
 
 def _judged(record: Unusable, item: object, prefix: str, senders: Senders, now: datetime) -> list[Event]:

@@ -17,11 +17,10 @@ from docx.oxml.ns import qn
 from pydantic import SecretStr
 
 from services.metrics.domain.notice import digest, verified
-from services.metrics.handlers import counting
+from services.metrics.handlers import counting, following
 from services.metrics.handlers.counting import RawRecord, Unusable
 from services.metrics.main import build_api
 from services.metrics.settings import Settings
-from services.metrics.store import snapshots
 from shared import counties, postgres
 from shared.events.progress import Snapshot
 from tests import case_events
@@ -72,6 +71,31 @@ def hall_snapshots() -> list[Snapshot]:
     return made
 
 
+def installation(version: int, **ended: str) -> Snapshot:
+    """One of 竞秀区's water company, overdue since the middle of September unless it ended."""
+    limit = {"step": "surveyed", "since": "2024-09-10", "working_days": 3, "due_on": "2024-09-13", "due_soon_from": "2024-09-12"}
+    steps = {"accepted": "2024-09-10T02:00:00Z", **ended}
+    state = {
+        "installation_no": "i1", "company": "water-0", "county": "130602", "service": "water", "data_version": 1,
+        "step": list(steps)[-1], "steps": steps, "limits": [limit | ({"ended_on": "2024-09-20"} if ended else {})],
+    }  # fmt: skip
+    return Snapshot(kind="installation", subject="water-0/i1", version=version, state=state)
+
+
+def window(number: int, handled: int) -> Snapshot:
+    """What the window of the roster's unit of that number reported on September."""
+    county = counties.ROSTER[number].code
+    subject = f"{county}/water-{number}/water/2024-09"
+    state = {
+        "county": county,
+        "company": f"water-{number}",
+        "service": "water",
+        "month": "2024-09",
+        "public_service_handled": handled,
+    }
+    return Snapshot(kind="window", subject=subject, version=1, state=state)
+
+
 class Desk:
     """The api, and what reaches the database beside it."""
 
@@ -90,8 +114,8 @@ class Desk:
         await counting.fold_counters(self._pool)
 
     async def keep(self, *kept: Snapshot) -> None:
-        async with self._pool.acquire() as db:
-            await snapshots.keep_newest(db, {(one.kind, one.subject): one for one in kept})
+        async with self._pool.acquire() as db, db.transaction():
+            await following.keep(db, {(one.kind, one.subject): (one, following.counts_as(one)) for one in kept})
 
     async def notice(self, month: str = "2024-09", **asked: Any) -> httpx.Response:
         return await self.client.get(f"/v1/notices/{month}", params={**ITEM, **asked})
@@ -199,6 +223,32 @@ async def test_the_golden_month_in_four_forms(desk: Desk) -> None:
         hall["co_located"] for hall in halls["counties"]
     ]
     assert book["进驻企业"]["B3"].value == "竞秀区供水公司"
+
+
+async def test_windows_and_installations_are_told_as_their_own_routes_tell_them(desk: Desk) -> None:
+    assert {"窗口运行情况", "联合报装情况"}.isdisjoint(one["heading"] for one in (await desk.notice()).json()["sections"])
+    await desk.keep(installation(1), window(1, 0), window(2, 7))
+    notice = (await desk.notice()).json()
+    told = {one["heading"]: one["text"] for one in notice["sections"]}
+    asked = {"from": "2024-09-01", "as_of": "2024-09-30"}
+    idle = (await desk.client.get("/v1/idle-windows", params=asked)).json()["rows"]
+    assert [(row["county"], row["company"], row["reported"]) for row in notice["idle_windows"]] == [
+        (row["county"], row["company"], row["reported"]) for row in idle
+    ]
+    # 竞秀区 has moved an installation and 满城区 reports cases; 莲池区 reports none, the other seventeen nothing.
+    assert told["窗口运行情况"] == (
+        "9月“进厅不办事”的窗口有1个:莲池区1个;另有17个窗口没有报装环节,也没有报送公用服务办理数,尚不能判定。"
+    )
+    assert told["联合报装情况"] == "截至9月底,全市联合报装受理1件,接通0件,在办1件,其中超期1件:竞秀区1件。"
+    assert (await desk.freeze()).status_code == 201
+    await desk.keep(installation(2, connected="2024-09-20T02:00:00Z"))
+    changes = (await desk.notice()).json()["restatement"]["changes"]
+    assert [(row["measure_name"], row["frozen"], row["now"]) for row in changes if "联合报装" in row["measure_name"]][:3] == [
+        ("联合报装供水接通", 0, 1), ("联合报装供水在办", 1, 0), ("联合报装供水超期", 1, 0),
+    ]  # fmt: skip
+    book = openpyxl.load_workbook(io.BytesIO((await desk.notice(format="xlsx")).content))
+    assert book["进厅不办事"].max_row == 18 + 2
+    assert [cell.value for cell in book["联合报装"][3]][:8] == ["竞秀区", "供水", 1, 0, 0, 1, 0, 1]
 
 
 async def test_frozen_corrected_restated(desk: Desk, database: TestDatabase) -> None:

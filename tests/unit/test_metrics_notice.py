@@ -152,8 +152,13 @@ def test_windows_and_installations_are_told_where_there_are_figures_alone() -> N
         installations=installed(("130626", "water", 9, 6, 2), ("130607", "gas", 1, 1, 0)),
         idle_windows=idle(3, ("130607", "a", True), ("130607", "b", False)),
     )
-    assert section(content, "窗口运行情况") == "9月“进厅不办事”的窗口有2个:满城区2个;其中1个没有报送当月公用服务办理数。"
+    assert (
+        section(content, "窗口运行情况")
+        == "9月“进厅不办事”的窗口有1个:满城区1个;另有1个窗口没有报装环节,也没有报送公用服务办理数,尚不能判定。"
+    )
     assert section(content, "联合报装情况") == "截至9月底,全市联合报装受理10件,接通7件,在办3件,其中超期2件:定兴县2件。"
+    unproven = section(made(idle_windows=idle(2, ("130607", "b", False))), "窗口运行情况")
+    assert unproven.startswith("9月没有查实“进厅不办事”的窗口;另有1个窗口没有报装环节,")
     in_time = made(installations=installed(("130607", "gas", 1, 1, 0)))
     assert section(in_time, "联合报装情况").endswith("在办0件,没有超期。")
 

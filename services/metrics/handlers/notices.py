@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from services.metrics.domain.notice import Figures, Parameters, canonical, digest, ends, last_day, notice, restatement
-from services.metrics.handlers.halls import co_location
+from services.metrics.handlers import halls, installations
 from services.metrics.store import counters
 from services.metrics.store import notices as store
 from services.metrics.store.notices import Frozen
@@ -118,7 +118,9 @@ async def _present(db: Connection, month: str, item: Item, today: date, chosen: 
         now=await _sums(db, item, as_of),
         last_month=await _sums(db, item, before),
         month_before=await _sums(db, item, before_that),
-        co_location=await co_location(db, as_of),
+        co_location=await halls.co_location(db, as_of),
+        installations=await installations.figures(db, as_of=as_of, county=None, service=None),
+        idle_windows=await halls.idle_windows(db, as_of.replace(day=1), as_of),
     )
     return notice(month, as_of, item, figures, chosen)
 

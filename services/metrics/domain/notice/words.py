@@ -207,11 +207,16 @@ def _idle(content: Content) -> str:
     rows = content["idle_windows"]
     if not rows:
         return ""
-    silent = sum(not row["reported"] for row in rows)
-    by_county = "、".join(f"{name}{number}个" for name, number in _per_county(rows, lambda _: 1))
-    text = f"{months.name(content['month'])}“进厅不办事”的窗口有{len(rows)}个:{by_county}"
-    if silent:
-        text += f";其中{silent}个没有报送当月公用服务办理数"
+    proven = [row for row in rows if row["reported"]]
+    month = months.name(content["month"])
+    if proven:
+        by_county = "、".join(f"{name}{number}个" for name, number in _per_county(proven, lambda _: 1))
+        text = f"{month}“进厅不办事”的窗口有{len(proven)}个:{by_county}"
+    else:
+        text = f"{month}没有查实“进厅不办事”的窗口"
+    if silent := len(rows) - len(proven):
+        # Not to be blamed for what nobody told: whether they handled anything is not known.
+        text += f";另有{silent}个窗口没有报装环节,也没有报送公用服务办理数,尚不能判定"
     return f"{text}。"
 
 

@@ -362,6 +362,7 @@ async def test_parameters_and_who_may_freeze(desk: Desk) -> None:
     for path, pointer in (
         ("/v1/notices/2024-13?item=disabled-service", "/path/month"),
         ("/v1/notices/2024-11?item=disabled-service", "/path/month"),
+        ("/v1/notices/0001-01?item=disabled-service", "/path/month"),
         ("/v1/notices/2024-09?item=nothing", "/query/item"),
         ("/v1/notices/2024-09", "/query/item"),
         ("/v1/notices/2024-09?item=disabled-service&format=pdf", "/query/format"),

@@ -1,8 +1,9 @@
 """Notices: read in four forms, freeze (CONTRACT §4 and §5)."""
 
 import asyncio
+import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -24,7 +25,9 @@ Top = Annotated[int | None, Query(ge=1, le=len(ROSTER), description="Up to which
 TieRule = Annotated[Ties | None, Query(description="Ranks after a tie: `skip` 1, 1, 3 (as without it); `dense` 1, 1, 2.")]
 By = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$", description="Who freezes, for the audit.")]
 
-MEDIA_TYPES = {
+_MONTH: Final = re.compile("[0-9]{4}-[0-9]{2}")
+
+MEDIA_TYPES: Final = {
     "md": "text/markdown; charset=utf-8",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -117,7 +120,8 @@ async def freeze(db: Db, access: Granted, month: str, item: RequiredItem, asked:
 
 def _check_month(month: str, today: date) -> None:
     try:
-        begun = len(month) == 7 and last_day(month).replace(day=1) <= today
+        # Far from the calendar's first day, which has no month before it.
+        begun = bool(_MONTH.fullmatch(month)) and month >= "1900" and last_day(month).replace(day=1) <= today
     except ValueError:
         begun = False
     if not begun:

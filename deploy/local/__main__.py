@@ -13,7 +13,20 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from deploy.local import bench, case_history, companies, contracts, notice, parked, push_file, receipt, senders, sheet, upkeep
+from deploy.local import (
+    bench,
+    case_history,
+    companies,
+    contracts,
+    notice,
+    parked,
+    push_file,
+    receipt,
+    senders,
+    sheet,
+    upkeep,
+    utilities,
+)
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
 
@@ -25,6 +38,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(notice.app, name="notice")
 app.add_typer(companies.app, name="companies")
 app.add_typer(sheet.app, name="sheet")
+app.add_typer(utilities.app, name="utilities")
 console = Console()
 problems = Console(stderr=True)
 

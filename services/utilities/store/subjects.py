@@ -103,6 +103,12 @@ async def pairs(db: Connection) -> list[tuple[str, str, str]]:
     return [(row["county"], row["company"], row["service"]) for row in rows]
 
 
+async def names_of(db: Connection) -> dict[str, str]:
+    """What people call each company, by its id."""
+    rows = await db.fetch("select distinct company, state ->> 'name' as name from registry where not deleted")
+    return {row["company"]: row["name"] for row in rows}
+
+
 async def lead(db: Connection) -> bool:
     """Whether this session is the one that publishes, from now until it ends or resets."""
     return bool(await db.fetchval("select pg_try_advisory_lock(hashtext('utilities publisher'))"))

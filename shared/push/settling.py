@@ -80,7 +80,7 @@ async def settle(
         EVENTS.labels(service, "sandbox").inc(len(verdicts))
     receipt = edge.receipts.sign(
         service=service, sender=sender, at=edge.clock(), request_id=push.request_id, digest=push.digest,
-        events=[verdict.event_id for verdict in accepted], sandbox=sandbox,
+        events=[verdict.event_id for verdict in accepted if verdict.value], sandbox=sandbox,
     )  # fmt: skip
     answer = {"accepted": len(accepted), "rejected": rejected, "results": results, "receipt": receipt}
     return Response(orjson.dumps(answer), 202, media_type="application/json")

@@ -26,18 +26,24 @@ from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import Publisher, Topics
 from shared.kafka.asyncapi import describe
+from shared.parking import Digest, DigestKeyError
 from shared.push import Edge, Peers, key_set
 from shared.receipts import Receipts
 from shared.reloading import Reloaded
 from shared.signing import Party
+from shared.unusable import option
 
 log = structlog.get_logger()
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-MENDABLE: Final[tuple[type[Exception], ...]] = (ValueError, CannotRebuild, postgres.MigrationError, *postgres.Unavailable)
+MENDABLE: Final[tuple[type[Exception], ...]] = (
+    ValueError, CannotRebuild, DigestKeyError, postgres.MigrationError, *postgres.Unavailable,
+)  # fmt: skip
 """What the operator can mend: the message says enough without a traceback."""
 
-USAGE: Final = "usage: python -m services.utilities.main api|worker|migrate|import-registry FILE|publish-again|rebuild"
+USAGE: Final = (
+    "usage: python -m services.utilities.main api|worker [--most-unusable SHARE]|migrate|import-registry FILE|publish-again|rebuild"
+)
 
 
 async def _database(pool: postgres.Pool | None) -> str | None:
@@ -94,7 +100,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app = FastAPI(title="onething utilities", version="1", lifespan=lifespan, redirect_slashes=False)
     problems.install(app)
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
-    edge = Edge("utilities", receipts, clock, peers, settings.most_bytes_in_flight)
+    edge = Edge("utilities", receipts, clock, peers, settings.most_bytes_in_flight, Digest.of_file(settings.digest_key_file))
     topics = Topics(settings.topic_prefix)
     app.include_router(push.routes(companies, lambda: publisher, current_registry, topics, edge))
     app.include_router(sheets.routes(companies, lambda: publisher, current_pool, current_registry, topics, edge))
@@ -157,6 +163,11 @@ async def publish_again(settings: Settings) -> int:
 
 def main(arguments: list[str]) -> int:
     """Runs one process or command; returns its exit status."""
+    try:
+        arguments, share = option(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     match arguments:
         case ["api" | "worker" | "migrate" | "publish-again"] | ["import-registry", _] | ["rebuild", *_]:
             process = arguments[0]
@@ -165,7 +176,7 @@ def main(arguments: list[str]) -> int:
             return 2
     telemetry.configure("utilities", process)
     try:
-        settings = Settings()
+        settings = Settings() if share is None else Settings(most_unusable=share)
     except ValidationError as error:
         missing = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         sys.stderr.write(f"settings: {missing}\n")

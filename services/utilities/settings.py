@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     secrets while they are exchanged, the rest in ``docs/signatures.md``. ``receipt_key_file``, ``trusted_proxies``,
     ``certificate_header`` and ``most_bytes_in_flight`` are the push edge's, as in intake. ``limits_file`` is the worker's, read at
     start: ``docs/time-limits.md``. ``page_url`` is where companies reach their page, e.g. ``https://sheets.example.cn``: with
-    https the session's cookie never goes otherwise.
+    https the session's cookie never goes otherwise. ``most_unusable``, ``most_unusable_in_a_row`` and ``digest_key_file`` are as in
+    intake: ``docs/parking.md``.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -46,6 +47,9 @@ class Settings(BaseSettings):
     page_url: str = ""
     pool_size: int = 8
     batch_records: int = 5000
+    most_unusable: float = Field(default=0.5, ge=0, le=1)
+    most_unusable_in_a_row: int = Field(default=200, ge=0)
+    digest_key_file: Path | None = None
 
 
 class _Companies(RootModel[dict[str, PartyEntry]]):

@@ -16,6 +16,8 @@ from services.utilities.settings import Settings, read_limits
 from shared import postgres, problems, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.parking import Digest
+from shared.unusable import Limits, Watch
 
 log = structlog.get_logger()
 
@@ -30,9 +32,11 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
 
     Raises:
         OSError, ValueError: the time limits cannot be used.
+        DigestKeyError: the digests' key cannot be used.
     """
     topics = Topics(settings.topic_prefix)
     limits = read_limits(settings.limits_file)
+    digest = Digest.of_file(settings.digest_key_file)
     pool: postgres.Pool | None = None
     consumers: list[PartitionConsumer] = []
     snapshots: telling.SnapshotPublisher | None = None
@@ -49,7 +53,8 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
         ):
             snapshots = telling.SnapshotPublisher(pool, publisher, topics, limits, changed, clock)
             broker = KafkaBroker(settings.kafka, client_id="utilities-worker", apply_types=False, logger=None)
-            events = consuming.UtilityEvents(pool, publisher, topics, limits, changed, clock)
+            watch = Watch(Limits(settings.most_unusable, settings.most_unusable_in_a_row))
+            events = consuming.UtilityEvents(pool, publisher, topics, limits, changed, clock, watch=watch, digest=digest)
             consumers[:] = consuming.subscribe(broker, topics, events, consuming.CaseEvents(pool, changed), settings.batch_records)
             publishing = asyncio.create_task(snapshots.run())
             starting = asyncio.create_task(_start(pool, limits, broker))

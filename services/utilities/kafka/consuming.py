@@ -20,15 +20,12 @@ from services.utilities.handlers.taking import Batch
 from shared import offsets
 from shared.clock import Clock, now
 from shared.kafka import Halt, Message, PartitionConsumer, Publisher, Record, Topics
-from shared.parking import parked_event
+from shared.parking import Digest, parked_event
 from shared.postgres import Pool
+from shared.unusable import MostlyUnusable, Watch
 from shared.verdicts import Refusal, Rejected, event_id_of
 
 GROUP: Final = "onething-utilities"
-FEWEST_TO_JUDGE: Final = 20
-MOST_UNUSABLE: Final = 0.5
-"""A batch of at least so many records with over this share unusable is a fault of ours or the sender's, not poison."""
-
 TAKEN = Counter("onething_utilities_records_total", "Records taken from a topic.", ["topic"])
 PARKED = Counter("onething_utilities_parked_total", "Records of utility-events that could not be used.")
 FENCED = Counter("onething_utilities_fenced_total", "Batches given up because another worker had taken the partition on.")
@@ -47,7 +44,16 @@ class UtilityEvents:
     """A partition's way into the database; the offset lives there."""
 
     def __init__(
-        self, pool: Pool, publisher: Publisher, topics: Topics, limits: TimeLimits, changed: asyncio.Event, clock: Clock = now
+        self,
+        pool: Pool,
+        publisher: Publisher,
+        topics: Topics,
+        limits: TimeLimits,
+        changed: asyncio.Event,
+        clock: Clock = now,
+        *,
+        watch: Watch | None = None,
+        digest: Digest | None = None,
     ) -> None:
         self._pool = pool
         self._publisher = publisher
@@ -55,6 +61,8 @@ class UtilityEvents:
         self._limits = limits
         self._changed = changed
         self._clock = clock
+        self._watch = watch or Watch()
+        self._digest = digest or Digest()
 
     async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int:
         return await _position(self._pool, partition, topic_id)
@@ -62,15 +70,17 @@ class UtilityEvents:
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
         following = int(records[-1].offset) + 1
         batch = Batch(partition.topic, partition.partition, expected, following)
-        unusable: list[Message] = []
+        unusable: dict[int, Message] = {}
         for record in records:
             try:
                 batch.add(*read(record.value))
             except Refusal as refusal:
-                unusable.append(self._parked(record, refusal))
-        if len(records) >= FEWEST_TO_JUDGE and len(unusable) > MOST_UNUSABLE * len(records):
-            raise Halt(f"{len(unusable)} of {len(records)} records are unusable: find out who wrote them, then start again")
-        await self._publisher.publish(unusable)
+                unusable[record.offset] = self._parked(record, refusal)
+        try:
+            self._watch.check(partition.partition, expected, records, unusable.keys())
+        except MostlyUnusable as error:
+            raise Halt(str(error)) from None
+        await self._publisher.publish(list(unusable.values()))
         try:
             changed = await taking.take(self._pool, batch, self._limits, self._clock())
         except taking.OtherLimits as error:
@@ -93,6 +103,7 @@ class UtilityEvents:
         value = parked_event(
             service="utilities", origin=origin, verdict=Rejected(event_id_of(item), refusal.reason, refusal.errors),
             raw=record.value or b"", item=item, fields=SHOWN_FIELDS, sender=None, at=self._clock(),
+            digest=self._digest,
         )  # fmt: skip
         return Message(self._topics.parked, origin, value)
 

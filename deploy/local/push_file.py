@@ -18,7 +18,6 @@ from deploy.local.parts import ROOT
 from deploy.local.push_items import MOST_ITEMS, FileError, Item, batches, read_items
 from deploy.local.push_journal import Journal
 from deploy.local.state import SENDER, State
-from shared.push.framing import MOST_EVENTS
 
 PATIENCE: Final = 60
 """Attempts at one batch: with waits of up to half a minute, about half an hour of an outage."""
@@ -59,7 +58,7 @@ def push(
     url: Annotated[str | None, typer.Option(help="Base address of the receiver; default: the local stack's.")] = None,
     secret_file: Annotated[Path | None, typer.Option(help="File with the secret (whsec_…); default: the local stack's.")] = None,
     source: Annotated[str | None, typer.Option(help="Source of events made of CSV lines; default: the local sender's.")] = None,
-    batch: Annotated[int, typer.Option(help="Events a request.", min=1, max=MOST_EVENTS)] = MOST_ITEMS,
+    batch: Annotated[int, typer.Option(help="Events a request.", min=1, max=1000)] = MOST_ITEMS,
     again: Annotated[
         bool, typer.Option("--again", help="Begin anew, also what was answered for; sending twice changes nothing.")
     ] = False,

@@ -1,7 +1,7 @@
 """Following what other services tell: the newest snapshot of each subject, and what counts of it as of any day."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -44,24 +44,31 @@ async def keep(db: Connection, newest: Mapping[tuple[str, str], tuple[Snapshot, 
 
 async def derive_outdated(pool: Pool) -> int:
     """Derives anew what was kept before its kind was followed, or by other rules or another calendar; returns how many."""
-    done, after = 0, ("", "")
-    while True:
-        async with pool.acquire() as db, db.transaction():
-            found = await matters.outdated(db, sorted(FOLLOWED), RULES, after, MOST_AT_ONCE)
-            derived: dict[tuple[str, str], tuple[int, Matter]] = {}
-            for snapshot in found:
-                try:
-                    matter = counts_as(snapshot)
-                except Unreadable as error:
-                    log.error("snapshot_unreadable", kind=snapshot.kind, subject=snapshot.subject, error=str(error))
-                else:
-                    derived[snapshot.kind, snapshot.subject] = (snapshot.version, matter or Matter())
-            if derived:
-                await matters.keep(db, derived, RULES)
-        done += len(derived)
-        if len(found) < MOST_AT_ONCE:
-            return done
-        after = (found[-1].kind, found[-1].subject)
+    derived = 0
+    for kind in sorted(FOLLOWED):
+        after = ""
+        while True:
+            async with pool.acquire() as db, db.transaction():
+                last, outdated = await matters.check(db, kind, RULES, after, MOST_AT_ONCE)
+                if last is None:
+                    break
+                if outdated:
+                    derived += await _derive(db, await matters.locked(db, kind, outdated))
+            after = last
+    return derived
+
+
+async def _derive(db: Connection, found: Sequence[Snapshot]) -> int:
+    derived: dict[tuple[str, str], tuple[int, Matter]] = {}
+    for snapshot in found:
+        try:
+            matter = counts_as(snapshot)
+        except Unreadable as error:
+            log.error("snapshot_unreadable", kind=snapshot.kind, subject=snapshot.subject, error=str(error))
+            matter = None
+        derived[snapshot.kind, snapshot.subject] = snapshot.version, matter or Matter()
+    await matters.keep(db, derived, RULES)
+    return len(derived)
 
 
 async def derive_until_done(pool: Pool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -80,20 +80,37 @@ def _multirange(spans: Sequence[Span]) -> str | None:
     return "{" + ",".join(f"[{begin},{end or ''})" for begin, end in spans) + "}" if spans else None
 
 
-async def outdated(db: Connection, kinds: Sequence[str], rules: int, after: tuple[str, str], most: int) -> list[Snapshot]:
-    """Snapshots, by kind and subject from behind ``after`` on, whose matter is missing, of another version or of other rules.
+class Checked(NamedTuple):
+    """The last subject that was looked at (``None``: there are no more), and those whose matter has to be derived anew."""
 
-    Each is locked until the transaction ends, so that no newer one comes between.
-    """
+    last: str | None
+    outdated: list[str]
+
+
+async def check(db: Connection, kind: str, rules: int, after: str, most: int) -> Checked:
+    """Looks at the next snapshots of ``kind`` behind ``after``: whether the matter is of the same version and of these rules."""
+    # Each is one probe by key, whatever the planner knows of the tables' sizes.
     rows = await db.fetch(
         """
-        select s.kind, s.subject, s.version, s.deleted, s.state
-        from snapshots as s left join matters as m using (kind, subject)
-        where s.kind = any($1::text[]) and (s.kind, s.subject) > ($3, $4)
-            and (m.subject is null or m.version <> s.version or m.rules <> $2)
-        order by s.kind, s.subject limit $5 for update of s
+        select s.subject, (
+            select m.version = s.version and m.rules = $2 from matters as m where m.kind = s.kind and m.subject = s.subject
+        ) as stands
+        from (select kind, subject, version from snapshots where kind = $1 and subject > $3 order by subject limit $4) as s
+        order by s.subject
         """,
-        list(kinds), rules, *after, most,
+        kind, rules, after, most,
+    )  # fmt: skip
+    return Checked(rows[-1]["subject"] if rows else None, [row["subject"] for row in rows if not row["stands"]])
+
+
+async def locked(db: Connection, kind: str, subjects: Sequence[str]) -> list[Snapshot]:
+    """Those snapshots as they stand until the transaction ends: no newer one comes between."""
+    rows = await db.fetch(
+        """
+        select kind, subject, version, deleted, state from snapshots
+        where kind = $1 and subject = any($2::text[]) order by subject for update
+        """,
+        kind, list(subjects),
     )  # fmt: skip
     return [Snapshot.model_construct(**{**dict(row), "state": orjson.loads(row["state"])}) for row in rows]
 

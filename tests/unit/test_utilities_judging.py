@@ -177,3 +177,18 @@ def test_a_delete_needs_neither_step_nor_county() -> None:
 def test_a_record_that_is_none_of_ours_is_refused(value: bytes | None) -> None:
     with pytest.raises(Refusal):
         read(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("case_no", "130602199001011234", "personal-data"),
+        ("case_source", "urn:130602199001011234", "personal-data"),
+        ("case_source", "张三", "invalid"),
+        ("case_source", "Zhang San", "invalid"),
+    ],
+)
+def test_an_installation_names_its_case_by_codes_alone(field: str, value: str, reason: str) -> None:
+    verdict = _judge(_installation(**{field: value}))
+    assert isinstance(verdict, Rejected)
+    assert (verdict.reason, [error.pointer for error in verdict.errors]) == (reason, [f"/data/{field}"])

@@ -1,5 +1,6 @@
 """What a company may push, and how an event of ours is read again from the topic."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -50,6 +51,9 @@ FREE_TEXT: Final = frozenset({"reason", "evidence"})
 
 SHOWN_FIELDS: Final = frozenset(name for model in (Installation, Presence, Window) for name in model.model_fields) - FREE_TEXT
 
+_source: Final = re.compile(r"[!-~]{1,256}").fullmatch
+"""As the senders' sources are."""
+
 _WINDOW_SUBJECT: Final = ("county", "company", "service", "month")
 _MERGED: Final[dict[type[Judged], type[Reported]]] = {
     Installation: InstallationData, Presence: PresenceData, Window: WindowData,
@@ -73,9 +77,13 @@ def judge(item: object, company: str, registry: Registry, now: datetime) -> Verd
             registry.serves(company, body.county, body.service), NOT_ENTITLED, "/data/county",
             "the registry has no such service of yours in this county: ask the bureau to enter it",
         )  # fmt: skip
-        case_no = body.case_no if isinstance(body, Installation) else None
-        refuse_people(body.recorded_at, ("/id", envelope.id), ("/subject", envelope.subject), ("/data/case_no", case_no))
+        refuse_people(body.recorded_at, ("/id", envelope.id), ("/subject", envelope.subject))
         if isinstance(body, Installation):
+            refuse_people(body.recorded_at, ("/data/case_no", body.case_no), ("/data/case_source", body.case_source))
+            require(
+                body.case_source is None or _source(body.case_source) is not None, "invalid", "/data/case_source",
+                "the source of the case's events, e.g. urn:onething:province:hebei",
+            )  # fmt: skip
             refuse_future(body, now, "occurred_at", "recorded_at")
         elif isinstance(body, Window):
             refuse_future(body, now, "recorded_at")

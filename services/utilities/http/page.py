@@ -31,7 +31,7 @@ from shared.events.utility import Level
 from shared.kafka import Publisher, Topics
 from shared.postgres import Pool
 from shared.problems import ProblemError
-from shared.push import Edge, read_body
+from shared.push import Edge
 
 COOKIE: Final = "onething-company"
 MOST_SHOWN: Final = 300
@@ -117,11 +117,11 @@ def routes(
 
     async def form(request: Request) -> tuple[str, dict[str, Any]] | None:
         """The company and the fields of a form that is its own; ``None`` where it is not or nobody is logged in."""
-        fields = await read_form(request)
         company = await company_of(request)
         session = request.cookies.get(COOKIE, "")
         if company is None or not is_own_form(request):
-            return None
+            return None  # before a byte of the body is read
+        fields = await read_form(edge, request)
         given = str(fields.get("form", ""))
         return (company, fields) if hmac.compare_digest(given.encode(), form_token(session).encode()) else None
 
@@ -161,7 +161,7 @@ def routes(
         if not is_own_form(request):
             return foreign()
         try:
-            fields = await read_form(request)
+            fields = await read_form(edge, request)
             session = await handlers.log_in(pool(), str(fields.get("token", "")), clock())
         except ProblemError as error:
             return message("无法登录", [str(error)], error.status)
@@ -257,25 +257,25 @@ def in_chinese(error: ProblemError) -> str:
     return "请求不完整,请回到首页再试一次。"
 
 
-async def read_form(request: Request) -> dict[str, Any]:
+async def read_form(edge: Edge, request: Request) -> dict[str, Any]:
     """The fields of a form, one file at most; bounded as every body of ours.
 
     Raises:
         ProblemError: 413 over 5 MiB, 400 where it is no form.
     """
-    body = await read_body(request)
-    kind = request.headers.get("content-type", "")
-    if kind.startswith("application/x-www-form-urlencoded"):
+    async with edge.body(request) as body:
+        kind = request.headers.get("content-type", "")
+        if kind.startswith("application/x-www-form-urlencoded"):
+            try:
+                return dict(parse_qsl(body.decode(), max_num_fields=10))
+            except ValueError:
+                raise ProblemError(400, "malformed", "send a form") from None
+
+        async def parts() -> AsyncGenerator[bytes, None]:
+            yield body
+
         try:
-            return dict(parse_qsl(body.decode(), max_num_fields=10))
-        except ValueError:
+            parsed = await MultiPartParser(request.headers, parts(), max_files=1, max_fields=10).parse()
+        except (MultiPartException, KeyError, ValueError):
             raise ProblemError(400, "malformed", "send a form") from None
-
-    async def parts() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    try:
-        parsed = await MultiPartParser(request.headers, parts(), max_files=1, max_fields=10).parse()
-    except (MultiPartException, KeyError, ValueError):
-        raise ProblemError(400, "malformed", "send a form") from None
-    return dict(parsed.multi_items())
+        return dict(parsed.multi_items())

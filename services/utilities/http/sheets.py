@@ -20,7 +20,7 @@ from services.utilities.handlers.sheets import Outcome, mark_sheet, take_sheet
 from shared.kafka import KafkaUnavailable, Publisher, Topics
 from shared.postgres import Pool, Unavailable
 from shared.problems import ProblemError, described
-from shared.push import EVENTS, Edge, read_body
+from shared.push import EVENTS, Edge
 from shared.signing import Party
 
 MOST_TOLD: Final = 1_000
@@ -86,25 +86,25 @@ def routes(
         answer: Annotated[str | None, Query(alias="return", description="`sheet`: errors as the sheet itself, marked.")] = None,
     ) -> Response:
         """Takes a sheet (XLSX), signed like a push; 202 once Kafka has stored one event a row."""
-        body = await read_body(request)
-        edge.authenticate(request, company, companies().get(company), body)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
-            raise ProblemError(415, "media-type", f"请以 {MEDIA_TYPE} 报送 .xlsx 文件")
-        try:
-            outcome = await take(publisher(), pool(), registry(), topics, edge, company, body, partial=partial)
-        except SheetRefused as error:
-            raise ProblemError(STATUS.get(error.reason, 400), error.reason, str(error)) from None
-        if outcome.taken:
-            digest = hashlib.sha256(body).hexdigest()
-            receipt = edge.receipts.sign(
-                service=edge.service, sender=company, at=edge.clock(), request_id=request.headers.get("webhook-id") or digest[:32],
-                digest=digest, events=outcome.event_ids,
-            )  # fmt: skip
-            answer_of = {"accepted": outcome.taken, "repeated": outcome.repeated, **told(outcome), "receipt": receipt}
-            return JSONResponse(answer_of, 202)
-        if answer == "sheet" or MEDIA_TYPE in request.headers.get("accept", ""):
-            return attachment(await mark_sheet(outcome), "onething-sheet-marked.xlsx", 422)
-        raise refused(outcome)
+        async with edge.body(request) as body:
+            edge.authenticate(request, company, companies().get(company), body)
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
+                raise ProblemError(415, "media-type", f"请以 {MEDIA_TYPE} 报送 .xlsx 文件")
+            try:
+                outcome = await take(publisher(), pool(), registry(), topics, edge, company, body, partial=partial)
+            except SheetRefused as error:
+                raise ProblemError(STATUS.get(error.reason, 400), error.reason, str(error)) from None
+            if outcome.taken:
+                digest = hashlib.sha256(body).hexdigest()
+                receipt = edge.receipts.sign(
+                    service=edge.service, sender=company, at=edge.clock(), digest=digest, events=outcome.event_ids,
+                    request_id=request.headers.get("webhook-id") or digest[:32],
+                )  # fmt: skip
+                counts = {"accepted": outcome.taken, "repeated": outcome.repeated}
+                return JSONResponse({**counts, **told(outcome), "receipt": receipt}, 202)
+            if answer == "sheet" or MEDIA_TYPE in request.headers.get("accept", ""):
+                return attachment(await mark_sheet(outcome), "onething-sheet-marked.xlsx", 422)
+            raise refused(outcome)
 
     return router
 

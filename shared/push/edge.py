@@ -96,6 +96,20 @@ class Edge:
             del body  # the items stand for it
             yield push
 
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The raw body of a request that holds no events: a file, a form. Its bytes count as in flight until the ``with`` ends.
+
+        Raises:
+            ProblemError: 413, 408, 400, 503 as of every body.
+        """
+        try:
+            with self._load.share(request) as share:
+                yield await read_body(request, share)
+        except ProblemError as error:
+            self._count(error)
+            raise
+
     def authenticate(self, request: Request, sender: str, party: Party | None, body: bytes) -> None:
         """Verifies that ``body`` came from ``sender``; ``party`` is ``None`` for an unknown one.
 

@@ -143,6 +143,10 @@ def stands_still(state: dict[str, Any], day: date) -> bool:
 def _walk(state: dict[str, Any], step: str, since: date, days: int) -> date | None:
     """The day that uses up ``days``, found by going from day to day; ``None`` when it is not reached in some years."""
     day = since
+    seasonal = step == "connected"
+    if days == 0:
+        going = (since + DAY * n for n in range(4000))
+        return next((d for d in going if not stands_still(state, d) and (not seasonal or in_season(state.get("service"), d))), None)
     for _ in range(1500):
         if days == 0:
             return day

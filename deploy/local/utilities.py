@@ -74,9 +74,9 @@ def overdue_(
     if not rows:
         console.print(f"{day} 没有逾期未办的报装。", highlight=False)
         return
-    table = Table(
-        "县(市、区)", "企业", "服务", "报装编号", "逾期环节", "应办结日", title=f"{day} 逾期未办的报装", title_justify="left"
-    )
+    table = Table(title=f"{day} 逾期未办的报装", title_justify="left")
+    for heading in ("县(市、区)", "企业", "服务", "报装编号", "逾期环节", "应办结日"):
+        table.add_column(heading, overflow="fold")
     table.add_column("已逾期(工作日)", justify="right")
     for (_, _), state, limit in rows[:SHOWN]:
         table.add_row(

@@ -199,11 +199,16 @@ class TimeLimits:
         return max(0, self._worked(end) - self._worked(start))
 
     def _counted(self, since: int, days: int, stops: Pauses) -> int | None:
-        """The day on which ``days`` working days are used, those within ``stops`` left out; ``None`` where the clock stands."""
+        """The day on which ``days`` working days are used, those within ``stops`` left out; ``None`` where the clock stands.
+
+        Where none is left to use, that is ``since``, or the first day after it on which the clock goes.
+        """
         day = since
         for begin, end in stops:
             if end is not None and end <= day:
                 continue
+            if days == 0 and begin <= day:
+                return end
             free = self._between(day, begin - 1)
             if days <= free:
                 break

@@ -21,16 +21,16 @@ _WHICH: Final[Mapping[State, str]] = {
     "connected": _DONE,
     "cancelled": _DROPPED,
     "in_progress": _OPEN,
-    "due_soon": "due_soon @> $1",
-    "overdue": "overdue @> $1",
+    "due_soon": "due_soon @> $1::date",
+    "overdue": "overdue @> $1::date",
 }
 _SINCE: Final[Mapping[State, str]] = {
     "opened": "opened_on",
     "connected": "done_on",
     "cancelled": "dropped_on",
     "in_progress": "opened_on",
-    "due_soon": "(select lower(span) from unnest(due_soon) as span where span @> $1)",
-    "overdue": "(select lower(span) from unnest(overdue) as span where span @> $1)",
+    "due_soon": "(select lower(span) from unnest(due_soon) as span where span @> $1::date)",
+    "overdue": "(select lower(span) from unnest(overdue) as span where span @> $1::date)",
 }
 
 
@@ -123,7 +123,7 @@ async def tally(db: Connection, kind: str, *, as_of: date, county: str | None, s
         select county, service, case when {_DONE} then working_days end as working_days, count(*) as opened,
             count(*) filter (where {_DONE}) as connected, count(*) filter (where {_DROPPED}) as cancelled,
             count(*) filter (where {_OPEN}) as in_progress,
-            count(*) filter (where due_soon @> $1) as due_soon, count(*) filter (where overdue @> $1) as overdue
+            count(*) filter (where due_soon @> $1::date) as due_soon, count(*) filter (where overdue @> $1::date) as overdue
         from matters
         where kind = $2 and opened_on <= $1 and ($3::text is null or county = $3) and ($4::text is null or service = $4)
         group by 1, 2, 3

@@ -257,6 +257,7 @@ def test_the_rules_of_a_push_hold_for_rows_with_words_in_chinese() -> None:
     assert judged(filled([STEP | {"发生时间": "2024-10-09"}])) == [("G2", "future", "晚于现在:请核对日期和时间")]
     assert judged(filled(halls=[HALL | {"生效日期": "2024-10-09"}])) == [("F2", "future", "晚于今天:请在情况发生之后再报")]
     assert judged(filled(months=[MONTH | {"月份": "2024-11"}]))[0][1] == "future"
+    assert "一般留空" in judged(filled([STEP | {"办件来源": "省里"}]))[0][2]
     ((_, reason, words),) = judged(filled([STEP | {"报装编号": "13800138000"}]))
     assert (reason, "本企业自己的编号" in words) == ("personal-data", True)
 

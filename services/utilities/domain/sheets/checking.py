@@ -242,6 +242,8 @@ def _in_chinese(reason: str, name: str) -> str:
         return "像是身份证号或电话号码:请用本企业自己的编号"
     if reason == "malformed":
         return "含有看不见的控制字符:请删去后重新填写"
+    if name == "case_source":
+        return "不是办件来源的代码:一般留空,或填审批局告知的代码"
     return "内容不符合要求:请对照“填写说明”"
 
 

@@ -1,6 +1,7 @@
 """Judging a push, storing what came of it, and the answer with its receipt."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -18,6 +19,10 @@ Judge = Callable[[object], Verdict]
 
 EVENTS = Counter("onething_push_events_total", "Pushed events by service and outcome.", ["service", "outcome"])
 IGNORED_FIELDS = Counter("onething_push_ignored_fields_total", "Unknown fields left out of pushed events.", ["service"])
+
+# Found once each: looking a labelled counter up costs more than counting.
+_events: Final = cache(EVENTS.labels)
+_ignored: Final = cache(IGNORED_FIELDS.labels)
 
 TITLES: Final = {
     NOT_ENTITLED: "Not entitled",
@@ -59,7 +64,7 @@ async def settle(
     accepted = [verdict for verdict in verdicts if isinstance(verdict, Accepted)]
     rejected = len(verdicts) - len(accepted)
     if not accepted:
-        EVENTS.labels(service, "rejected").inc(rejected)
+        _events(service, "rejected").inc(rejected)
         raise _all_rejected([verdict for verdict in verdicts if isinstance(verdict, Rejected)], results)
     messages = [Message(topic, verdict.key, value) for verdict in accepted for value in verdict.values()]
     for index, verdict in enumerate(verdicts) if rejected else ():
@@ -73,11 +78,11 @@ async def settle(
             messages.append(Message(parked_topic, origin, value))
     if not sandbox:
         await _publish(publisher, messages, service, len(verdicts))
-        EVENTS.labels(service, "accepted").inc(len(accepted))
-        EVENTS.labels(service, "rejected").inc(rejected)
-        IGNORED_FIELDS.labels(service).inc(sum(verdict.ignored for verdict in accepted))
+        _events(service, "accepted").inc(len(accepted))
+        _events(service, "rejected").inc(rejected)
+        _ignored(service).inc(sum(verdict.ignored for verdict in accepted))
     else:
-        EVENTS.labels(service, "sandbox").inc(len(verdicts))
+        _events(service, "sandbox").inc(len(verdicts))
     receipt = edge.receipts.sign(
         service=service, sender=sender, at=edge.clock(), request_id=push.request_id, digest=push.digest,
         events=[verdict.event_id for verdict in accepted if verdict.value], sandbox=sandbox,
@@ -90,7 +95,7 @@ async def _publish(publisher: Publisher, messages: Sequence[Message], service: s
     try:
         await publisher.publish(messages)
     except KafkaUnavailable:
-        EVENTS.labels(service, "unavailable").inc(events)
+        _events(service, "unavailable").inc(events)
         raise ProblemError(
             503, "not-known-to-be-stored", "send the same events again with the same ids; sending twice never counts twice",
             retry_after=5,

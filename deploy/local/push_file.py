@@ -69,7 +69,8 @@ def push(
         journal = asyncio.run(_pushed(file, target, batch, again))
     except (FileError, PushError) as error:
         problems.print(f"[red]✗[/red] {_shown(error)}", highlight=False, soft_wrap=True)
-        problems.print("  再执行同一命令即从中断处继续;重复推送不会重复计数。", highlight=False)
+        if isinstance(error, PushError):
+            problems.print("  再执行同一命令即从中断处继续;重复推送不会重复计数。", highlight=False)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         problems.print("已中断:再执行同一命令即从中断处继续。", highlight=False)

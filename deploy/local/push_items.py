@@ -74,7 +74,7 @@ def read_items(file: Path, source: str) -> Iterator[Item]:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _of_line(number, _json(line, f"第 {number} 行"))
+                    yield _of_line(number, _json(line.strip(), f"第 {number} 行"))
     except OSError as error:
         raise FileError(f"{file} 读不了({error.strerror})") from None
 

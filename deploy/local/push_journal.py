@@ -47,7 +47,7 @@ class Journal:
     def opened(cls, file: Path, url: str, items: Iterator[Item], *, anew: bool = False) -> Self:
         """The journal of ``file``; takes from ``items`` what an earlier run was answered for, and counts that as ``resumed``.
 
-        Where the file or the address is another than then, it begins anew, and ``resumed`` is 0.
+        Where the file or the address is another than then, it begins anew, and ``resumed`` is 0; the receipts stay.
         """
         journal = cls(file, url)
         before = None if anew else journal._read()
@@ -55,6 +55,8 @@ class Journal:
             journal._stand, journal.resumed = before, before.items
         else:
             journal._digest = hashlib.sha256()
+            # A receipt is a proof, whoever it was given to: those of earlier pushes stay.
+            journal._stand.receipts_bytes = _whole_lines(journal.receipts)
         # What a run that was killed wrote beyond its stand is written again.
         for beside, size in ((journal.rejected, journal._stand.rejected_bytes), (journal.receipts, journal._stand.receipts_bytes)):
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -134,6 +136,11 @@ class Journal:
         for beside in (self.rejected, self.receipts):
             if beside.exists() and not beside.stat().st_size:
                 beside.unlink()
+
+
+def _whole_lines(file: Path) -> int:
+    """How many bytes of ``file`` are whole lines; 0 where there is none."""
+    return file.read_bytes().rfind(b"\n") + 1 if file.exists() else 0
 
 
 def _named(item: Item) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def receipt() -> None:
 
 @app.command(epilog="Example: ./onething receipt verify answer.json --keys jwks.json --body batch.json")
 def verify(
-    file: Annotated[Path, typer.Argument(help="The receipt, or the whole answer that holds it; - reads the standard input.")],
+    file: Annotated[
+        Path, typer.Argument(help="The receipt, the answer that holds it, or receipts a line each; - reads the standard input.")
+    ],
     keys: Annotated[
         Path | None, typer.Option(help="The key set, from /.well-known/jwks.json; default: the local stack's key.")
     ] = None,
@@ -45,15 +47,24 @@ def verify(
     """Verify a receipt offline, and say what it proves; leave with 1 when it proves nothing."""
     try:
         text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        payload = proven(receipt_in(text), _keys(keys))
-        refuse_other(payload, body.read_bytes() if body else None, event or [])
+        key_set, sent = _keys(keys), body.read_bytes() if body else None
+        lines = text.split() if text.strip() and not text.lstrip().startswith("{") else [text]
+        payloads = [proven(receipt_in(line), key_set) for line in lines]
+        if len(payloads) > 1:
+            _refuse_others(payloads, sent, event or [])
+        else:
+            refuse_other(payloads[0], sent, event or [])
     except OSError as error:
         raise _left(f"{error.filename} 读不出:{error.strerror}") from None
     except UnicodeDecodeError:
         raise _left(f"{file} 不是文本:应为回执,或含有 receipt 的整个应答") from None
     except (ReceiptError, StackError) as error:
         raise _left(str(error)) from None
-    _tell(payload, checked_body=body is not None)
+    if len(payloads) > 1:
+        events = sum(len(payload["events"]) for payload in payloads)
+        console.print(f"✓ {len(payloads)} 份回执都成立,共 {events} 个事件", highlight=False)
+    else:
+        _tell(payloads[0], checked_body=body is not None)
 
 
 def receipt_in(text: str) -> str:
@@ -110,6 +121,15 @@ def refuse_other(payload: dict[str, Any], body: bytes | None, events: list[str])
         )
     if missing := [event for event in events if event not in payload["events"]]:
         raise ReceiptError(f"回执本身有效,但不含事件 {'、'.join(missing)}:它们没有被这次请求存下")
+
+
+def _refuse_others(payloads: list[dict[str, Any]], body: bytes | None, events: list[str]) -> None:
+    """As :func:`refuse_other`, of the receipts of a whole push, a line each: one of them must be the body's, each event in one."""
+    if body is not None and hashlib.sha256(body).hexdigest() not in {payload["body_sha256"] for payload in payloads}:
+        raise ReceiptError("回执都有效,但没有一份是这份正文的;要用实际发送的字节(含 gzip 压缩)")
+    held = {event for payload in payloads for event in payload["events"]}
+    if missing := [event for event in events if event not in held]:
+        raise ReceiptError(f"回执都有效,但都不含事件 {'、'.join(missing)}")
 
 
 def _keys(file: Path | None) -> jwt.PyJWKSet:

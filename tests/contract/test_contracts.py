@@ -2,10 +2,12 @@
 
 import csv
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -22,7 +24,7 @@ from deploy.local.service import SERVICES
 from services.intake import kafka as intake
 from services.intake.domain import Sender, judge
 from services.intake.domain.index import read_parked
-from services.metrics import kafka as metrics
+from services.metrics.kafka import counting as metrics
 from services.metrics.domain.wire import read_case, read_snapshot
 from services.utilities.domain.judging import judge as judge_utility
 from services.utilities.domain.judging import read as read_utility
@@ -100,24 +102,30 @@ def _resolves(document: Any, reference: str) -> bool:
     return True
 
 
-def test_each_asyncapi_names_the_topics_that_its_worker_consumes() -> None:
-    nothing: Any = None
-    subscriptions: dict[str, Callable[[KafkaBroker, Topics], object]] = {
-        "intake": lambda b, t: [intake.subscribe(b, t, nothing, 1), intake.subscribe_index(b, t, nothing, nothing, 1)],
-        "utilities": lambda b, t: utilities.subscribe(b, t, nothing, nothing, 1),
-        "metrics": lambda b, t: metrics.subscribe(b, t, nothing, nothing, "group", 1),
+def _consumed(module: ModuleType) -> set[str]:
+    """The topics that a service's worker subscribes to: each of its functions ``subscribe…`` is asked, with nothing behind it."""
+    broker = KafkaBroker()
+    for name, subscribe in inspect.getmembers(module, inspect.isfunction):
+        if name.startswith("subscribe"):
+            types = {
+                name: parameter.annotation for name, parameter in inspect.signature(subscribe, eval_str=True).parameters.items()
+            }
+            stand_in: dict[Any, Any] = {KafkaBroker: broker, Topics: Topics(), int: 1, str: "group"}
+            subscribe(*(stand_in.get(kind) for kind in types.values()))
+    return {topic.name for subscriber in broker.subscribers for topic in getattr(subscriber, "topics", ())}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_asyncapi_names_the_topics_that_its_worker_consumes(service: str) -> None:
+    consumed = _consumed({"intake": intake, "utilities": utilities, "metrics": metrics}[service])
+    document = json.loads((contracts.FOLDER / "asyncapi" / f"{service}.json").read_bytes())
+    received = {
+        document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]["address"]
+        for operation in document["operations"].values()
+        if operation["action"] == "receive"
     }
-    for service, subscribe in subscriptions.items():
-        broker = KafkaBroker()
-        subscribe(broker, Topics())
-        consumed = {topic.name for subscriber in broker.subscribers for topic in getattr(subscriber, "topics", ())}
-        document = json.loads((contracts.FOLDER / "asyncapi" / f"{service}.json").read_bytes())
-        received = {
-            document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]["address"]
-            for operation in document["operations"].values()
-            if operation["action"] == "receive"
-        }
-        assert received == consumed
+    assert received == consumed
+    assert consumed
 
 
 def _readers(topic: str) -> list[Callable[[bytes], object]]:

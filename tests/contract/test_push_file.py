@@ -139,7 +139,9 @@ def test_a_changed_file_or_another_address_begins_anew(tmp_path: Path) -> None:
     journal, items = _opened(file)
     first = next(batches(items, 2))
     journal.note(first, _answer(first))
-    assert _opened(file, f"{URL}/other")[0].resumed == 0
     assert _opened(file)[0].resumed == 2
+    # To another address: from the beginning, and the receipts of the first stay.
+    other, _ = _opened(file, f"{URL}/other")
+    assert (other.resumed, other.receipts.read_text()) == (0, "header.payload.signature\n")
     file.write_text(file.read_text().replace('"0"', '"zero"'))
     assert (_opened(file)[0].resumed, len(list(_opened(file)[1]))) == (0, 3)

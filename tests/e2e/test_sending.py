@@ -12,7 +12,10 @@ from typing import Any
 
 import httpx
 import orjson
+from typer.testing import CliRunner
 
+from deploy.local import receipt
+from deploy.local.__main__ import app
 from deploy.local.parts import ROOT
 from deploy.local.state import SANDBOX_CODES
 from shared.kafka import Topics
@@ -39,10 +42,14 @@ async def _run(command: list[str], **variables: str) -> tuple[int, str, str]:
     return made.returncode, out.decode(), err.decode()
 
 
-def _push(file: Path, url: str, secret_file: Path, *more: str) -> list[str]:
-    return [
-        sys.executable, "-m", "deploy.local", "push", str(file), "--url", url, "--secret-file", str(secret_file), *more,
-    ]  # fmt: skip
+def _arguments(file: Path, url: str, secret_file: Path, *more: str) -> list[str]:
+    return ["push", str(file), "--url", url, "--secret-file", str(secret_file), *more]
+
+
+async def _push(*arguments: Any) -> tuple[int, str]:
+    """The command within this process: starting Python anew would cost more than the push."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, _arguments(*arguments))
+    return result.exit_code, result.output
 
 
 async def test_the_examples_and_the_push_command(
@@ -81,35 +88,44 @@ async def test_the_examples_and_the_push_command(
     bad = {7: event("bad-7", "BD7", county="1"), 8: event("bad-8", "BD8", step="gone"), 9: 5}
     lines = [bad.get(n, event(f"e-{n}", f"BD{n}")) for n in range(40)]
     file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    status, out, err = await _run(_push(file, intake.url, secret_file, "--batch", "10"))
-    assert (status, "接收 37,退回 3" in out) == (1, True), (out, err)
+    status, out = await _push(file, intake.url, secret_file, "--batch", "10")
+    assert (status, "接收 37,退回 3" in out) == (1, True), out
     beside = tmp_path / "events.jsonl.rejected.jsonl"
     rejected = _lines(beside)
     assert [(r["place"], r["item"]) for r in rejected] == [(n + 1, item) for n, item in bad.items()]
-    assert len((tmp_path / "events.jsonl.receipts").read_text().split()) == 4
+    # All four receipts are proven at once, offline.
+    keys = tmp_path / "jwks.json"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        keys.write_bytes((await client.get(f"{intake.url}/.well-known/jwks.json")).content)
+    proof = CliRunner().invoke(
+        receipt.app, ["verify", str(tmp_path / "events.jsonl.receipts"), "--keys", str(keys), "--event", "e-39"]
+    )
+    assert (proof.exit_code, "4 份回执都成立,共 37 个事件" in proof.output) == (0, True), proof.output
     # Mended, the file of the rejected is pushed itself.
     beside.write_bytes(
         b"".join(orjson.dumps(r | {"item": event(f"e-{r['place'] - 1}", f"BD{r['place'] - 1}")}) + b"\n" for r in rejected)
     )
-    assert (await _run(_push(beside, intake.url, secret_file)))[0] == 0
+    assert (await _push(beside, intake.url, secret_file))[0] == 0
 
     # 3. Rows of an exchange table.
-    status, out, err = await _run(_push(_rows(tmp_path), intake.url, secret_file, "--sender", "rows"))
-    assert (status, "接收 1" in out) == (0, True), (out, err)
+    status, out = await _push(_rows(tmp_path), intake.url, secret_file, "--sender", "rows")
+    assert (status, "接收 1" in out) == (0, True), out
 
     # 4. Interrupted while the receiver holds it back (429), then run again: it goes on, and every event is there.
     many = tmp_path / "many.jsonl"
     many.write_bytes(b"".join(orjson.dumps(event(f"m-{n}", f"M{n}")) + b"\n" for n in range(EVENTS)))
-    command = _push(many, intake.url, secret_file, "--sender", "slow", "--batch", "100")
-    running = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    slow: list[Any] = [many, intake.url, secret_file, "--sender", "slow", "--batch", "100"]
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.local", *_arguments(*slow), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     state = tmp_path / "many.jsonl.push.json"
     await asyncio.to_thread(_appears, state)
     running.send_signal(signal.SIGINT)
     await running.communicate()
     assert running.returncode == 130
     assert 0 < json.loads(state.read_bytes())["items"] < EVENTS
-    status, out, err = await _run(command)
-    assert (status, f"接收 {EVENTS}" in out, "继续" in out) == (0, True, True), (out, err)
+    status, out = await _push(*slow)
+    assert (status, f"接收 {EVENTS}" in out, "继续" in out) == (0, True, True), out
 
     taken = [e["id"] for e in events_of(await records_of(kafka, topics.case_events))]
     own = {f"e-{n}" for n in range(40)} | {f"m-{n}" for n in range(EVENTS)}

@@ -20,6 +20,7 @@ from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.http import cases, figures, halls, installations, notices, what_if
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access, answer_while_away
+from services.metrics.http.page import routes as page
 from services.metrics.http.standing import StandingAnswers
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
@@ -82,8 +83,9 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     problems.install(app)
     answer_while_away(app)
     app.state.access = Access(
-        lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers
-    )
+        lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers,
+        secure=settings.page_url.startswith("https://"),
+    )  # fmt: skip
     app.include_router(figures.router)
     app.include_router(halls.router)
     app.include_router(installations.router)
@@ -91,6 +93,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(cases.router)
     app.include_router(checking_routes.router)
     app.include_router(what_if.router)
+    app.include_router(page.router)
     web.add_health(app, {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])

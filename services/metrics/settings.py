@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     postgres_admin_dsn: SecretStr | None = None
     reader_token: SecretStr = SecretStr("")
     operator_token: SecretStr = SecretStr("")
+    page_url: str = ""
+    """Where people reach the page; with ``https://`` its cookie goes no other way."""
     pool_size: int = 8
     batch_records: int = 8_000
     most_unusable: float = Field(0.5, ge=0, le=1)

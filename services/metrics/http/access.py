@@ -10,6 +10,7 @@ import orjson
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from services.metrics.http.sessions import session_of
 from services.metrics.http.standing import StandingAnswers
 from shared import counties, items
 from shared.clock import Clock, business_day
@@ -27,6 +28,13 @@ class Access:
     reader_token: str
     operator_token: str
     answers: StandingAnswers
+    secure: bool = False
+    """Whether people reach the page by HTTPS."""
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """The bearer tokens, by role."""
+        return {"reader": self.reader_token, "operator": self.operator_token}
 
 
 def _access(request: Request) -> Access:
@@ -48,23 +56,26 @@ def _fits(given: HTTPAuthorizationCredentials | None, *tokens: str) -> bool:
     return fits
 
 
-async def reader(given: Given, access: Granted) -> None:
-    """Passes with the reader's or the operator's token.
+async def reader(request: Request, given: Given, access: Granted) -> None:
+    """Passes with the reader's or the operator's token; a GET also with the page's session.
 
     Raises:
         ProblemError: 401.
     """
+    asks_by_session = given is None and request.method == "GET"
+    if asks_by_session and await session_of(request.cookies, access.tokens, access.pool, access.clock()) is not None:
+        return
     if not _fits(given, access.reader_token, access.operator_token):
         raise ProblemError(401, "token", "send the reader's token: Authorization: Bearer …")
 
 
-async def operator(given: Given, access: Granted) -> None:
+async def operator(request: Request, given: Given, access: Granted) -> None:
     """Passes with the operator's token alone.
 
     Raises:
         ProblemError: 401 without a token that fits any role, 403 with the reader's.
     """
-    await reader(given, access)
+    await reader(request, given, access)
     if not _fits(given, access.operator_token):
         raise ProblemError(403, "operator-only", "this needs the operator's token")
 

@@ -19,7 +19,7 @@ FROM_LOG: Final = frozenset(
 )
 """Tables whose content comes from the log (and ``migrations``, which comes with them): a rebuild makes them anew."""
 
-KEPT: Final = frozenset({"notices", "audit"})
+KEPT: Final = frozenset({"notices", "audit", "spent"})
 """Tables whose content is nowhere else: a rebuild carries them over as they stand."""
 
 WRITERS_SECONDS: Final = 5.0

@@ -20,6 +20,11 @@ def given() -> dict[str, Any]:
     return told
 
 
+def say(measured: dict[str, Any]) -> None:
+    """Prints what was measured as the last line, for whoever started this process."""
+    sys.stdout.write("\n" + orjson.dumps(measured, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+
+
 class Clock:
     """Adds up what passes between :meth:`start` and :meth:`stop`: wall time, and CPU time, our own and that of the servers."""
 
@@ -40,7 +45,10 @@ class Clock:
     def _used(self) -> dict[str, float]:
         return {"process": time.process_time(), **{name: cpu_seconds(pid) for name, pid in self._servers.items()}}
 
+    def measured(self, events: int) -> dict[str, Any]:
+        """What it took for ``events``."""
+        return {"events": events, "seconds": self._wall, "cpu_seconds": self._cpu, "peak_mib": memory_mib()[1]}
+
     def say(self, events: int) -> None:
         """Prints, as the last line, what it took for ``events``."""
-        measured = {"events": events, "seconds": self._wall, "cpu_seconds": self._cpu, "peak_mib": memory_mib()[1]}
-        sys.stdout.write("\n" + orjson.dumps(measured).decode() + "\n")
+        say(self.measured(events))

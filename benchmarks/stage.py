@@ -111,7 +111,7 @@ class Stage:
         )  # fmt: skip
         log = self.folder / f"metrics-{process}-{topics.prefix}.log"
         part = service_part("metrics", process, port, log, environment("metrics", port, needs))
-        async with _running(part) as popen:
+        async with started(part) as popen:
             yield Running(part, popen, f"http://{LOOPBACK}:{port}")
 
     async def measured(self, module: str, given: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Stage:
         log = self.folder / f"{module}-{secrets.token_hex(4)}.log"
         variables = base_environment() | {GIVEN: orjson.dumps(given).decode()}
         part = Part(f"benchmarks.{module}", (sys.executable, "-m", f"benchmarks.{module}"), log, never, variables, stop_seconds=5)
-        async with _running(part) as process:
+        async with started(part) as process:
             deadline = time.monotonic() + seconds
             while process.poll() is None:
                 if time.monotonic() > deadline:
@@ -143,7 +143,8 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def _running(part: Part) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def started(part: Part) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """The part's process, just started; stopped at the end."""
     process = start(part)
     try:
         yield process
@@ -167,7 +168,7 @@ async def staged() -> AsyncIterator[Stage]:
         await asyncio.to_thread(ensure_jars)
         await asyncio.gather(asyncio.to_thread(broker.prepare), asyncio.to_thread(database.prepare))
         parts = database.part(folder / "postgres.log"), broker.part(folder / "kafka.log")
-        async with _running(parts[0]) as postgres, _running(parts[1]) as kafka:
+        async with started(parts[0]) as postgres, started(parts[1]) as kafka:
             await asyncio.gather(until_ready(parts[0], postgres, START_SECONDS), until_ready(parts[1], kafka, START_SECONDS))
             yield Stage(folder, broker, database, kafka.pid, postgres.pid, ports)
     finally:

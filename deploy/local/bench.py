@@ -47,7 +47,6 @@ def metrics(
     # Only here: the other commands need none of it.
     from benchmarks import metrics as of_metrics
     from benchmarks import report as reports
-    from benchmarks.stage import BenchError
 
     if unknown := set(only or ()) - set(of_metrics.PARTS):
         problems.print(f"[red]✗[/red] no such part: {', '.join(sorted(unknown))}; choose of {', '.join(of_metrics.PARTS)}")
@@ -61,19 +60,42 @@ def metrics(
     if not plan.cases <= plan.events <= 3 * plan.cases:
         problems.print("[red]✗[/red] a case has one to three events: choose --cases between a third of --events and --events")
         raise typer.Exit(2)
-    try:
-        report = asyncio.run(_shown(lambda step: of_metrics.run(plan, step)))
-    except asyncio.CancelledError:
-        raise typer.Exit(130) from None
-    except (BenchError, StackError) as error:
-        problems.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True, markup=True)
-        raise typer.Exit(1) from None
-    report = {"command": shlex.join(["./onething", *sys.argv[1:]]), **report}
+    report = _measured(lambda step: of_metrics.run(plan, step))
     reports.ratios(report["rows"])
     console.print(reports.table(report))
-    if file is not None:
-        file.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        console.print(f"figures in {file}", highlight=False)
+    _keep(report, file)
+
+
+@app.command(epilog="Example: ./onething bench intake --overload --minutes 10 --json intake.json")
+def intake(
+    only: Annotated[list[str] | None, typer.Option(help="One kind of load; may be repeated: batches, single.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="Events a batch.")] = 500,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that each server gets of each kind.")] = 3,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of a turn.")] = 8.0,
+    overload: Annotated[
+        bool,
+        typer.Option("--overload", help="Then batches at twice what is taken; ten minutes leave about 10 GB, removed at the end."),
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Length of the overload.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Another workload of the same kind.")] = 1,
+    file: Annotated[Path | None, typer.Option("--json", help="Where the figures go, with the machine and the command.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small, under a minute: shows that all of it runs, no more.")] = False,
+) -> None:
+    """Taking events in: signed batches and single events, beside a bare FastAPI + aiokafka route; overload, nothing lost."""
+    from benchmarks import intake as of_intake
+    from benchmarks import intake_report
+
+    if unknown := set(only or ()) - set(of_intake.KINDS):
+        problems.print(f"[red]✗[/red] no such load: {', '.join(sorted(unknown))}; choose of {', '.join(of_intake.KINDS)}")
+        raise typer.Exit(2)
+    plan = of_intake.QUICK if quick else of_intake.Plan(rounds=rounds, seconds=seconds)
+    plan = replace(
+        plan, batch=batch, seed=seed, overload_minutes=min(minutes, 0.05 if quick else minutes) if overload else 0.0,
+        only=tuple(kind for kind in of_intake.KINDS if not only or kind in only),
+    )  # fmt: skip
+    report = _measured(lambda step: of_intake.run(plan, step))
+    console.print(intake_report.table(report))
+    _keep(report, file)
 
 
 @app.command(epilog="Example: ./onething bench scale 5m.json")
@@ -98,6 +120,26 @@ def scale(
     for name in columns[0][1]:
         shown.add_row(name.replace("_", " "), *(f"{found[name]:,.2f}" for _, found in columns))
     console.print(shown)
+
+
+def _measured(run: Callable[[Any], Any]) -> dict[str, Any]:
+    """The report of a run, with the command that asked for it; leaves with 1 and a sentence when it failed."""
+    from benchmarks.stage import BenchError
+
+    try:
+        report: dict[str, Any] = asyncio.run(_shown(run))
+    except asyncio.CancelledError:
+        raise typer.Exit(130) from None
+    except (BenchError, StackError) as error:
+        problems.print(f"[red]✗[/red] {error}", highlight=False, soft_wrap=True, markup=True)
+        raise typer.Exit(1) from None
+    return {"command": shlex.join(["./onething", *sys.argv[1:]]), **report}
+
+
+def _keep(report: dict[str, Any], file: Path | None) -> None:
+    if file is not None:
+        file.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        console.print(f"figures in {file}", highlight=False)
 
 
 async def _shown(run: Callable[[Any], Any]) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """Group commit: what waits for one partition goes together in its next batch.
 
-While a partition's batch is under way, messages of any number of callers gather behind it. aiokafka's ``send`` gathers too, but
-makes a future a message, which is most of its cost; here there is one a caller and one a batch. A partition whose leader is away
-holds up its own messages alone.
+While a request to a broker is under way, messages of any number of callers gather in the batches that go next. aiokafka's ``send``
+gathers too, but makes a future a message, which is most of its cost; here there is one a caller and one a batch. A partition whose
+leader is away holds up its own messages alone.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.events.envelope import MEDIA_TYPE
 
@@ -42,63 +42,56 @@ class Delivery:
             self.future.set_exception(error)
 
 
-class _Lane:
-    __slots__ = ("task", "waiting")
+class _Batch:
+    """A batch that is being filled: from its first message until the client takes it to the broker."""
 
-    def __init__(self) -> None:
-        self.waiting: deque[tuple[Delivery, Sequence[Pair]]] = deque()
-        self.task: asyncio.Task[None] | None = None
+    __slots__ = ("aboard", "builder")
+
+    def __init__(self, builder: BatchBuilder) -> None:
+        self.builder = builder
+        self.aboard: list[Delivery] = []
+
+    def take(self, delivery: Delivery, key: bytes, value: bytes) -> bool:
+        """Whether there was room, and the batch has not left."""
+        if self.builder.append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+            return False
+        if not self.aboard or self.aboard[-1] is not delivery:
+            self.aboard.append(delivery)
+            delivery.missing += 1
+        return True
 
 
 class Lanes:
-    """The partitions that ``producer`` writes to, a lane each, with one batch under way at most."""
+    """The partitions that ``producer`` writes to, each with the batch that is being filled for it."""
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
-        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._filling: dict[tuple[str, int], _Batch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def put(self, topic: str, partition: int, delivery: Delivery, pairs: Sequence[Pair]) -> None:
-        """Has ``pairs`` sent in order, behind what waits there already."""
-        place = topic, partition
-        lane = self._lanes.get(place)
-        if lane is None:
-            lane = self._lanes[place] = _Lane()
-        delivery.missing += 1
-        lane.waiting.append((delivery, pairs))
-        if lane.task is None:
-            # It begins when the loop has heard everybody who is ready now: they go together.
-            lane.task = asyncio.create_task(self._work(topic, partition, lane))
+        """Has ``pairs`` sent in order, behind what was put before."""
+        batch = self._filling.get((topic, partition))
+        for key, value in pairs:
+            if batch is None or not batch.take(delivery, key, value):
+                batch = self._begin(topic, partition)
+                taken = batch.take(delivery, key, value)
+                assert taken, "an empty batch takes a message of any size"
 
-    async def _work(self, topic: str, partition: int, lane: _Lane) -> None:
+    def _begin(self, topic: str, partition: int) -> _Batch:
+        batch = self._filling[topic, partition] = _Batch(self._producer.create_batch())
+        task = asyncio.create_task(self._send(topic, partition, batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return batch
+
+    async def _send(self, topic: str, partition: int, batch: _Batch) -> None:
         try:
-            while lane.waiting:
-                batch = self._producer.create_batch()
-                whole, begun = _load(batch, lane.waiting)
-                batch.close()
-                try:
-                    if batch.record_count():
-                        await (await self._producer.send_batch(batch, topic, partition=partition))
-                except (KafkaError, OSError) as error:
-                    for delivery in (*whole, *begun):
-                        delivery.failed(error)
-                else:
-                    for delivery in whole:
-                        delivery.stored()
-        finally:
-            lane.task = None
-
-
-def _load(batch: object, waiting: deque[tuple[Delivery, Sequence[Pair]]]) -> tuple[list[Delivery], list[Delivery]]:
-    """Moves what fits into ``batch``: deliveries that are in it to their last message, and the one that goes on in the next."""
-    append = batch.append  # type: ignore[attr-defined]
-    whole: list[Delivery] = []
-    while waiting:
-        delivery, pairs = waiting.popleft()
-        if delivery.future.done():
-            continue  # given up meanwhile, or failed elsewhere: nobody waits for it
-        for number, (key, value) in enumerate(pairs):
-            if append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
-                waiting.appendleft((delivery, pairs[number:]))
-                return whole, [delivery] if number else []
-        whole.append(delivery)
-    return whole, []
+            # It stays open, and is filled further, until the client has nothing under way to that broker and takes it.
+            await (await self._producer.send_batch(batch.builder, topic, partition=partition))
+        except (KafkaError, OSError) as error:
+            for delivery in batch.aboard:
+                delivery.failed(error)
+        else:
+            for delivery in batch.aboard:
+                delivery.stored()

@@ -18,6 +18,7 @@ from shared.workdays import PUBLISHED, Calendar
 CustomerKind = Literal["resident", "low_voltage", "high_voltage", "high_voltage_two_feeds", "other", "unsaid"]
 """A kind of customer as reported; ``unsaid`` where no event names one."""
 
+_STEPS: Final = tuple(PLACES)
 _PLACE: Final = {step: place for place, step in enumerate(USUAL_ORDER)}
 
 
@@ -104,7 +105,6 @@ class _Stretch(NamedTuple):
 
     start: int
     place: int
-    step: InstallationStep
     season: "Season | None"
     last: bool
 
@@ -121,7 +121,8 @@ class TimeLimits:
         self._until = calendar.published_until.toordinal()
         self._worked = lru_cache(maxsize=1 << 16)(calendar.working_days_until)
         self._gaps = lru_cache(maxsize=1 << 16)(_gaps)
-        self._free = lru_cache(maxsize=1 << 18)(self._without_stops)
+        # Installations of a season share their days: nearly every step was reckoned before.
+        self._due_step = lru_cache(maxsize=1 << 17)(self._of_step)
         self._rules = {
             (service, None if kind == UNSAID else kind): tuple(
                 (rule.working_days, tuple(self._stretches(rule, service)))
@@ -135,7 +136,7 @@ class TimeLimits:
     def _stretches(self, rule: Rule, service: Service) -> Iterator[_Stretch]:
         for start, step in rule.stretches:
             season = self.season(service) if step is InstallationStep.CONNECTED else None
-            yield _Stretch(PLACES[start], PLACES[step], step, season, (start, step) == rule.stretches[-1])
+            yield _Stretch(PLACES[start], PLACES[step], season, (start, step) == rule.stretches[-1])
 
     @classmethod
     def read(cls, content: Mapping[str, object], calendar: Calendar = PUBLISHED) -> Self:
@@ -166,34 +167,26 @@ class TimeLimits:
         found: list[DueStep] = []
         service, kind, days, pauses = timing
         for left, stretches in self._rules.get((service, kind), ()):  # type: ignore[arg-type]
-            for start, place, step, season, last in stretches:
+            for start, place, season, last in stretches:
                 since = days[start]
                 if since is None:
                     break
                 later = [day for day in days[place:] if day is not None]
                 ended = max(min(later), since) if later else None
-                due: int | None
-                soon: int | None
-                if season is None and not pauses:
-                    due, soon = self._free(since, left)
-                    stops = pauses
-                else:
-                    stops = pauses
-                    if season is not None:
-                        gaps = self._gaps(season, since, 2 + left // 50)
-                        stops = merged((*pauses, *gaps)) if pauses else gaps
-                    due = self._counted(since, left, stops)
-                    soon = self._counted(since, max(0, left - self._soon), stops) if due is not None else None
-                found.append(DueStep(step, since, left, due, soon, ended, due is not None and due > self._until))
+                stops = pauses
+                if season is not None:
+                    gaps = self._gaps(season, since, 2 + left // 50)
+                    stops = merged((*pauses, *gaps)) if pauses else gaps
+                found.append(self._due_step(place, since, left, ended, stops))
                 if ended is None or last:
                     break
                 left = max(0, left - self._used(since, ended, stops))
         return found
 
-    def _without_stops(self, since: int, days: int) -> tuple[int, int]:
-        """The day on which ``days`` working days are used, and that from which it is soon."""
-        day = date.fromordinal(since)
-        return self.calendar.add(day, days).toordinal(), self.calendar.add(day, max(0, days - self._soon)).toordinal()
+    def _of_step(self, place: int, since: int, days: int, ended: int | None, stops: Pauses) -> DueStep:
+        due = self._counted(since, days, stops)
+        soon = self._counted(since, max(0, days - self._soon), stops) if due is not None else None
+        return DueStep(_STEPS[place], since, days, due, soon, ended, due is not None and due > self._until)
 
     def _between(self, start: int, end: int) -> int:
         return max(0, self._worked(end) - self._worked(start))
@@ -216,7 +209,7 @@ class TimeLimits:
                 return None
             days -= free
             day = end - 1
-        return self._free(day, days)[0]
+        return self.calendar.add(date.fromordinal(day), days).toordinal()
 
     def _used(self, since: int, until: int, stops: Pauses) -> int:
         """Working days after ``since`` up to ``until`` that are not within ``stops``."""

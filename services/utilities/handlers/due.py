@@ -60,15 +60,15 @@ async def _derive_all(pool: Pool, db: Connection, limits: TimeLimits) -> int:
 
     async def derive(data: bytes) -> None:
         nonlocal rest, count
-        *lines, rest = (rest + data).split(b"\n")
-        count += len(lines)
+        lines, ended, rest = (rest + data).rpartition(b"\n")
+        if not ended:
+            return
         found = []
-        for line in lines:
-            number, timing = line.decode().split("\t")
-            # COPY doubles backslashes; a timing holds none.
-            written = due.due_line(number, limits.due_steps(due.load_timing(timing)))
-            if written is not None:
-                found.append(written)
+        # COPY doubles backslashes; a timing holds none.
+        for number, timing in due.load_timings(lines):
+            count += 1
+            if (line := due.due_line(number, limits.due_steps(timing))) is not None:
+                found.append(line)
         if found:
             await pieces.put("".join(found).encode())
 

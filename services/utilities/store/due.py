@@ -1,6 +1,6 @@
 """Due dates as derived: kept beside the installations, so that all of them can be replaced at once."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -28,12 +28,6 @@ def dump_timing(timing: Timing) -> str:
     """``[service, kind, [day of each step or null, …], [a pause's first day, the day after its last or null], …]``, days as
     ordinals."""
     return orjson.dumps([timing.service, timing.customer_kind, timing.days, *timing.pauses]).decode()
-
-
-def load_timing(text: str | bytes) -> Timing:
-    """What :func:`dump_timing` wrote."""
-    service, kind, days, *pauses = orjson.loads(text)
-    return Timing(service, kind, days, tuple((begin, end) for begin, end in pauses) if pauses else ())
 
 
 def due_row(number: int, steps: list[DueStep]) -> DueRow | None:
@@ -81,7 +75,7 @@ async def replace_all(db: Connection, lines: AsyncIterator[bytes]) -> None:
     await db.copy_to_table("due_dates", source=lines, format="text")
 
 
-def due_line(number: str, steps: list[DueStep]) -> str | None:
+def due_line(number: int, steps: list[DueStep]) -> str | None:
     """The row of :func:`due_row` as a line of COPY's text format."""
     due, late = next_due(steps), past_lateness(steps)
     if due is None and late is None:
@@ -94,8 +88,15 @@ def due_line(number: str, steps: list[DueStep]) -> str | None:
 
 
 async def timings(db: Connection, write: Any) -> None:
-    """Hands ``write`` (async, of bytes) the lines ``id <tab> timing`` of every installation that is not deleted."""
-    await db.copy_from_query("select id, timing from installations where timing is not null", output=write, format="text")
+    """Hands ``write`` (async, of bytes) the timings of every installation that is not deleted, a line each, its id put first."""
+    statement = "select '[' || id || ',' || substr(timing, 2) from installations where timing is not null"
+    await db.copy_from_query(statement, output=write, format="text")
+
+
+def load_timings(lines: bytes) -> Iterator[tuple[int, Timing]]:
+    """Whole lines of :func:`timings`, with ids; all at once, for a line costs more than what stands in it."""
+    for number, service, kind, days, *pauses in orjson.loads(b"[" + lines.rstrip(b"\n").replace(b"\n", b",") + b"]"):
+        yield number, Timing(service, kind, days, tuple((begin, end) for begin, end in pauses) if pauses else ())
 
 
 class Overdue(NamedTuple):

@@ -19,6 +19,7 @@ from deploy.local import (
     companies,
     contracts,
     notice,
+    page,
     parked,
     push_file,
     receipt,
@@ -46,6 +47,7 @@ app.add_typer(bench.app, name="bench")
 upkeep.register(app)
 contracts.register(app)
 push_file.register(app)
+page.register(app)
 
 GATES: Final = (
     ("lint", ["ruff", "check", "."]),
@@ -59,7 +61,8 @@ GATES: Final = (
 def up() -> None:
     """Start Kafka, PostgreSQL and the three services, and stay until Ctrl-C."""
 
-    async def stay(_: Endpoints) -> int:
+    async def stay(endpoints: Endpoints) -> int:
+        _tell_page(endpoints)
         return await _for_ever()
 
     raise typer.Exit(_with_stack(stay, interrupted=0))
@@ -77,7 +80,7 @@ def demo(
         correct = await run_demo(endpoints, console)
         if leave:
             return 0 if correct else 1
-        console.print(f"\nthe services answer at {endpoints['metrics']} · Ctrl-C stops", highlight=False)
+        _tell_page(endpoints)
         return await _for_ever()
 
     raise typer.Exit(_with_stack(show, interrupted=130 if leave else 0))
@@ -129,6 +132,11 @@ def topics(
         problems.print(f"[red]✗[/red] the topics were not made within 120 s: see whether Kafka answers at {kafka}", highlight=False)
         raise typer.Exit(1) from None
     console.print(f"made {', '.join(made)}" if made else "all topics stand", highlight=False, soft_wrap=True)
+
+
+def _tell_page(endpoints: Endpoints) -> None:
+    console.print(f"\n监测页(此链接登录一次,一小时内有效;再要一个:./onething page)· Ctrl-C stops\n{page.login_address(endpoints)}",
+                  highlight=False, soft_wrap=True)  # fmt: skip
 
 
 async def _for_ever() -> int:

@@ -31,8 +31,12 @@ _WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK: Final = "10X98765432"
 """GB 11643-1999 (ISO 7064, MOD 11-2): the weights of the first 17 digits, and the check digit of each remainder."""
 
-_PHONE: Final = re.compile(r"(?!13(?:0[1-9]|1[01]))1[3-9]\d-?\d{4}-?\d{4}|0[1-9]\d{1,2}-[2-8]\d{6,7}")
-"""A phone alone; but for what begins as a division of Hebei's cities (1301 to 1311), as our case numbers do."""
+_PHONE: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:(?:86)?(?!13(?:0[1-9]|1[01]))1[3-9]\d-?\d{4}-?\d{4}"
+    r"|0[1-9]\d{1,2}-(?!20\d\d(?:0[1-9]|1[0-2]))[2-8]\d{6,7})(?![0-9A-Za-z])"
+)
+"""A phone between other characters than letters and digits; but for what begins as a division of Hebei's cities (1301 to 1311), as
+our case numbers do, and for an office's number before a day."""
 
 _ELEVEN: Final = re.compile(r"[0-9-]{11}")
 """Nothing shorter is anybody's number: most identifiers are done with at once. A range, for ``\\d`` costs four times as much."""
@@ -44,14 +48,14 @@ has a fitting last digit by chance."""
 
 
 def is_somebodys(identifier: str, said_on: date | None = None) -> bool:
-    """Whether ``identifier`` holds an identity number, or is a phone's.
+    """Whether ``identifier`` holds an identity number or a phone's.
 
     An identity number has its form, a day of birth that there was, and the check digit that fits; one that ends with X is one
     though another digit be mistyped. ``said_on`` is the day on which the event was recorded, where it is known.
     """
     if not is_worth_a_look(identifier):
         return False
-    return _PHONE.fullmatch(identifier) is not None or any(
+    return _PHONE.search(identifier) is not None or any(
         _born(found[2], said_on) and found[3].upper() in ("X", _check_digit(found[1])) for found in _IDENTITY.finditer(identifier)
     )
 

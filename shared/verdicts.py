@@ -165,7 +165,7 @@ def refuse_people(recorded_at: datetime, *identifiers: tuple[str, str | None]) -
     except OverflowError:
         day = recorded_at.date()  # of the last hours of the year 9999
     errors = [
-        FieldError(pointer=pointer, message="holds an identity number or is a phone's: use a number that tells of nobody")
+        FieldError(pointer=pointer, message="holds an identity number or a phone's: use a number that tells of nobody")
         for pointer, identifier in doubtful
         if people.is_somebodys(identifier, day)
     ]

@@ -151,10 +151,11 @@ class PartitionConsumer(ConsumerRebalanceListener):
         """The offset that the next record of each partition will get, of the whole topic, whosever the partitions are.
 
         Raises:
-            KafkaError: the broker does not answer, or no consumer has started yet.
+            KafkaError: the broker does not answer, or we are not consuming.
         """
-        if self._subscriber.consumer is None:
-            raise KafkaConnectionError("not consuming yet")
+        if not self.ready:
+            # A client that is still starting would wait for its metadata until it gives up.
+            raise KafkaConnectionError("not consuming")
         numbers = await self._consumer._client._wait_on_metadata(self.topic)
         ends = await self._consumer.end_offsets([TopicPartition(self.topic, number) for number in numbers])
         return {partition.partition: end for partition, end in ends.items()}

@@ -88,7 +88,7 @@ class Edge:
                     push = replace(push, request_id=push.digest[:32])  # its webhook-id is under no signature
                 if people.is_somebodys(push.request_id):
                     # It would be in the origin of whatever is parked.
-                    raise ProblemError(400, "personal-data", "webhook-id holds an identity number or is a phone's: use another id")
+                    raise ProblemError(400, "personal-data", "webhook-id holds an identity number or a phone's: use another id")
                 self._limits.charge(sender, rate, len(push.items))
             except ProblemError as error:
                 self._count(error)

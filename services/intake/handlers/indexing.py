@@ -82,6 +82,7 @@ async def note_for_ever(pool: Pool, ends: Ends, clock: Clock) -> None:
     ends; so when every partition is indexed up to its end, the index is whole up to the moment.
     """
     mark: tuple[datetime, Mapping[tuple[str, int], int]] | None = None
+    wrong = False
     while True:
         try:
             if mark is None:
@@ -92,6 +93,9 @@ async def note_for_ever(pool: Pool, ends: Ends, clock: Clock) -> None:
                 if all(reached.get(place, 0) >= end for place, end in mark[1].items()):
                     await index.note_indexed(db, mark[0])
                     mark = None
+            wrong = False
         except TROUBLE as error:
-            log.warning("index_not_noted", error=type(error).__name__)
+            if not wrong:
+                log.warning("index_not_noted", error=type(error).__name__)
+            wrong = True
         await asyncio.sleep(LOOK_SECONDS)

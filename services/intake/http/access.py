@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Header
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from shared import problems
+from shared import people, problems
 from shared.postgres import Connection, Pool, Unavailable
 from shared.problems import ProblemError
 
@@ -61,8 +61,9 @@ def _away(why: str) -> ProblemError:
 
 
 async def _who(operator: Annotated[str | None, Header(alias="onething-operator")] = None) -> str:
-    """Who asks, for the audit: a name that the holder of the token gives, else ``operator``."""
-    return operator if operator is not None and _WHO.fullmatch(operator) else OPERATOR
+    """Who asks, for the audit: a name that the holder of the token gives, else ``operator``. A person's number is no name."""
+    named = operator is not None and _WHO.fullmatch(operator) and not people.is_somebodys(operator)
+    return operator if operator is not None and named else OPERATOR
 
 
 Who = Annotated[str, Depends(_who)]

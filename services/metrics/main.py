@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 from pydantic import ValidationError
 
-from services.metrics import kafka, rebuild
+from services.metrics import rebuild
 from services.metrics.handlers import checking, counting, following
 from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.http import cases, figures, halls, installations, notices, what_if
@@ -22,6 +22,8 @@ from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access, answer_while_away
 from services.metrics.http.page import routes as page
 from services.metrics.http.standing import StandingAnswers
+from services.metrics.kafka import counting as kafka
+from services.metrics.kafka.totals import TotalsPublisher
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
@@ -100,7 +102,8 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     async def asyncapi() -> dict[str, object]:
         """What the worker reads and writes, as AsyncAPI 3."""
         return describe(
-            "onething metrics worker", settings.kafka, settings.topic_prefix, reads=["case-events", "progress"], writes=["parked"]
+            "onething metrics worker", settings.kafka, settings.topic_prefix,
+            reads=["case-events", "progress"], writes=["parked", "county-metrics"],
         )  # fmt: skip
 
     return app
@@ -117,6 +120,7 @@ def build_worker(settings: Settings) -> FastAPI:
     limits = Limits(settings.most_unusable, settings.most_unusable_in_a_row)
     pools: list[postgres.Pool] = []
     consumers: list[PartitionConsumer] = []
+    publishers: list[TotalsPublisher] = []
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -132,6 +136,7 @@ def build_worker(settings: Settings) -> FastAPI:
                 idle_in_transaction_session_timeout="5s",
             ) as pool,
             await postgres.open_pool(dsn, application="metrics-check", size=1) as check_pool,
+            await postgres.open_pool(dsn, application="metrics-publisher", size=1) as publisher_pool,
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):
             pools.append(pool)
@@ -143,16 +148,24 @@ def build_worker(settings: Settings) -> FastAPI:
             folding = asyncio.create_task(_fold_for_ever(pool))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds))
             deriving = asyncio.create_task(following.derive_until_done(pool))
+            moved = asyncio.Event()
+            totals = TotalsPublisher(publisher_pool, publisher, topics, settings.kafka, moved)
+            publishers.append(totals)
+            listening = asyncio.create_task(
+                postgres.listen(dsn, MOVED, moved.set, lambda _: moved.set(), application="metrics-worker-listens")
+            )
+            publishing = asyncio.create_task(totals.run())
             starting = asyncio.create_task(start_patiently(broker))
             yield
             starting.cancel()
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()
-            folding.cancel()
-            watching.cancel()
-            deriving.cancel()
-            await asyncio.wait([folding, watching, deriving])
+            background = [folding, watching, deriving, listening, publishing]
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
+            await totals.close()
 
     async def database() -> str | None:
         return await _database(pools[0]) if pools else "starting"
@@ -163,9 +176,12 @@ def build_worker(settings: Settings) -> FastAPI:
             return halted[0]
         return None if consumers and all(consumer.ready for consumer in consumers) else "not consuming yet"
 
+    async def told() -> str | None:
+        return publishers[0].wrong if publishers else "starting"
+
     app = FastAPI(title="onething metrics worker", version="1", lifespan=lifespan)
     problems.install(app)
-    web.add_health(app, {"postgres": database, "kafka": consuming})
+    web.add_health(app, {"postgres": database, "kafka": consuming, "publisher": told})
     return app
 
 

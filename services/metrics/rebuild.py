@@ -12,7 +12,7 @@ import structlog
 
 from services.metrics.handlers import checking, counting
 from services.metrics.handlers.rebuilding import CannotRebuild, Edges, Progress, Rebuild
-from services.metrics.kafka import Parking
+from services.metrics.kafka.counting import Parking
 from services.metrics.settings import Settings
 from services.metrics.store import rebuild as store
 from shared import postgres

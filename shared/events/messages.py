@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from shared.events import case, parked, progress, utility
+from shared.events import case, county_metric, parked, progress, utility
 from shared.events.envelope import Envelope
 from shared.events.times import Instant
 
@@ -159,6 +159,13 @@ class ParkedEvent(Message):
     data: parked.Parked
 
 
+class CountyMetricEvent(Message):
+    """A counter's total; the key is ``county|item|measure``. The greatest version of a key is the right one."""
+
+    type: Literal["cn.onething.county-metric.v1"]
+    data: county_metric.CountyMetric
+
+
 @dataclass(frozen=True, slots=True)
 class TopicMessage:
     """What stands on one topic. ``key`` says what a record's key is."""
@@ -176,9 +183,10 @@ TOPICS: Final[Mapping[str, TopicMessage]] = {
     "case-events": TopicMessage("Case event", CaseEvent, "the case number"),
     "utility-events": TopicMessage("Utility event", UtilityEvent, "the event's subject"),
     "progress": TopicMessage("Snapshot", ProgressEvent, "kind|subject"),
+    "county-metrics": TopicMessage("Total of a counter", CountyMetricEvent, "county|item|measure"),
     "parked": TopicMessage("Parked record", ParkedEvent, "the record's origin"),
 }
-"""By the topic's own name, without prefix and version. ``county-metrics`` joins with its publisher."""
+"""By the topic's own name, without prefix and version."""
 
 
 def schemas() -> dict[str, dict[str, Any]]:

@@ -121,6 +121,7 @@ async def test_the_recount_answers_as_the_counters_do_and_needs_none_of_them(
     assert {row["span"] for row in (await client.get("/v1/consistency", params={"county": "130607"})).json()["drift"]} == {
         "day",
         "month",
+        "total",
     }
     await client.post("/v1/rebuild")
     assert (await client.get("/v1/consistency")).json()["drift"] == []

@@ -18,6 +18,7 @@ from services.utilities.kafka.telling import SnapshotPublisher
 from services.utilities.store import subjects as store
 from shared import offsets
 from shared.kafka import Halt, Message, Publisher, Record, Topics
+from shared.unusable import Limits, Watch
 from tests import utilities_oracle as oracle
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.utilities_support import (
@@ -200,7 +201,14 @@ async def test_a_batch_that_is_mostly_unusable_stops_the_worker_instead_of_parki
         with pytest.raises(Halt, match="20 of 20"):
             await handler.apply(partition, 0, records)
         assert await handler.position(partition, None) == 0
-    assert await records_of(kafka, topics.parked) == []
+        assert await records_of(kafka, topics.parked) == []
+        # By small batches too, when too many come one after another.
+        handler = UtilityEvents(pool, publisher, topics, LIMITS, asyncio.Event(), watch=Watch(Limits(0.5, 15)))
+        assert await handler.apply(partition, 0, records[:10]) == 10
+        with pytest.raises(Halt, match="15 records in a row are unusable"):
+            await handler.apply(partition, 10, records[10:15])
+        assert await handler.position(partition, None) == 10
+    assert len(await records_of(kafka, topics.parked)) == 10
 
 
 async def test_the_registry_imported_twice_changes_nothing_and_a_pair_left_out_is_told_as_gone(
@@ -261,7 +269,7 @@ async def test_one_publisher_at_a_time_and_the_next_takes_over(kafka: str, topic
         second = asyncio.create_task(SnapshotPublisher(two, publisher, topics, LIMITS, asyncio.Event()).run())
         await asyncio.sleep(0.5)
         async with one.acquire() as db:
-            assert not await store.lead(db)
+            assert not await db.fetchval("select pg_try_advisory_lock(hashtext($1))", store.LOCK)
         first.cancel()
         await asyncio.wait([first])
         await import_registry(dsn, REGISTRY.replace("乙", "丁"))

@@ -15,11 +15,22 @@ BEFORE: Final = "metrics_before"
 ROLE: Final = "metrics"
 
 FROM_LOG: Final = frozenset(
-    {"migrations", "sources", "offsets", "cases", "counters", "counters_by_month", "counter_deltas", "snapshots", "matters"}
+    {
+        "migrations",
+        "sources",
+        "offsets",
+        "cases",
+        "counters",
+        "counters_by_month",
+        "counter_deltas",
+        "totals",
+        "snapshots",
+        "matters",
+    }
 )
 """Tables whose content comes from the log (and ``migrations``, which comes with them): a rebuild makes them anew."""
 
-KEPT: Final = frozenset({"notices", "audit", "spent"})
+KEPT: Final = frozenset({"notices", "audit", "spent", "told_totals"})
 """Tables whose content is nowhere else: a rebuild carries them over as they stand."""
 
 WRITERS_SECONDS: Final = 5.0

@@ -37,6 +37,20 @@ _MONTHS: Final = f"""
     group by item, county, day, measure having sum(recount) <> sum(counter)
 """
 
+# So must be the totals over all days that `county-metrics` tells of. They have no day.
+_TOTALS: Final = f"""
+    select item, county, null::date as day, measure, sum(recount)::bigint as recount, sum(counter)::bigint as counter
+    from (
+        select item, county, {_MEASURE_COLUMNS}, true as of_days from counters
+        union all
+        select item, county, {_MEASURE_COLUMNS}, false from totals
+    ) as both_kinds,
+        lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n),
+        lateral (select case when of_days then n else 0 end, case when of_days then 0 else n end) as sides (recount, counter)
+    where {_OF}
+    group by item, county, measure having sum(recount) <> sum(counter)
+"""
+
 _DAYS: Final = f"""
     select item, county, day, measure, coalesce(recount, 0) as recount, coalesce(counter, 0) as counter
     from (select * from ({_RECOUNTED}) as every_day where day is not null) as r
@@ -51,32 +65,37 @@ _DAYS: Final = f"""
 
 # A row even where nothing differs: it says how many cases were looked at.
 _DRIFT: Final = f"""
-with differing as (select 'day' as span, * from ({_DAYS}) as d union all select 'month', * from ({_MONTHS}) as m)
+with differing as (
+    select 'day' as span, * from ({_DAYS}) as d union all select 'month', * from ({_MONTHS}) as m
+    union all select 'total', * from ({_TOTALS}) as t
+)
 select d.*, count(*) over () as differing, (select count(*) from cases where {_OF}) as checked
 from (select 1) as always left join differing as d on true
 order by span, item, county, day, measure limit {MOST_SHOWN}
 """
 
 
-def _correction(differing: str, table: str, day: str) -> str:
-    """Moves the counters of ``table`` by what is missing."""
+def _correction(differing: str, table: str, day: str = "") -> str:
+    """Moves the counters of ``table`` by what is missing; ``day`` is its column for the day, where it has one."""
+    of_day, key = (", day", f"item, county, {day}") if day else ("", "item, county")
     return f"""
-    insert into {table} as c (item, county, {day}, {_MEASURE_COLUMNS})
-    select item, county, day,
+    insert into {table} as c ({key}, {_MEASURE_COLUMNS})
+    select item, county{of_day},
         {", ".join(f"coalesce(sum(recount - counter) filter (where measure = '{m}'), 0)" for m in MEASURES)}
-    from ({differing}) as d group by item, county, day
-    on conflict (item, county, {day}) do update set {", ".join(f"{m} = c.{m} + excluded.{m}" for m in MEASURES)}
+    from ({differing}) as d group by item, county{of_day}
+    on conflict ({key}) do update set {", ".join(f"{m} = c.{m} + excluded.{m}" for m in MEASURES)}
     """
 
 
 _CORRECT_MONTHS: Final = _correction(_MONTHS, "counters_by_month", "month")
+_CORRECT_TOTALS: Final = _correction(_TOTALS, "totals")
 _CORRECT_DAYS: Final = _correction(_DAYS, "counters", "day")
 
 
 class Drift(NamedTuple):
     """How many cases were looked at, how many counters differ, and the first of those: ``span, item, county, day,
-    measure, recount, counter``; of ``span`` ``month`` the day is its first, and the days' counters are the recount. None
-    differs: that is how it must be."""
+    measure, recount, counter``; of ``span`` ``month`` the day is its first, of ``total`` there is none, and the days' counters
+    are the recount. None differs: that is how it must be."""
 
     checked: int
     differing: int
@@ -99,8 +118,9 @@ async def correct(db: Connection) -> Drift:
     await db.execute("select pg_advisory_xact_lock(hashtext('metrics.fold_deltas'))", timeout=PATIENCE_SECONDS)
     found = await drift(db)
     if found.differing:
-        # Months first: the correction of the days moves them too.
+        # The days last: their correction moves the others too.
         await db.execute(_CORRECT_MONTHS, None, None, timeout=PATIENCE_SECONDS)
+        await db.execute(_CORRECT_TOTALS, None, None, timeout=PATIENCE_SECONDS)
         await db.execute(_CORRECT_DAYS, None, None, timeout=PATIENCE_SECONDS)
     return found
 

@@ -77,7 +77,7 @@ async def take_cases(pool: Pool, batch: CaseBatch) -> int:
 async def derive_waiting(db: Connection, now: datetime) -> int:
     """Derives some of the joint installations that wait; returns how many case numbers.
 
-    One session at a time does this (it leads, see ``store.subjects.lead``). The marks are read before all else: whatever was
+    One session at a time does this (who holds the lock ``store.subjects.LOCK``). The marks are read before all else: whatever was
     committed with them is seen, and what is committed later marks again.
     """
     await _notice_registry(db)

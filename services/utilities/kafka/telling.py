@@ -3,7 +3,6 @@
 import asyncio
 from typing import Final
 
-import structlog
 from prometheus_client import Counter
 
 from services.utilities.domain.limits import TimeLimits
@@ -11,67 +10,28 @@ from services.utilities.domain.snapshots import encode_snapshot
 from services.utilities.handlers import due, joint, rebuilding
 from services.utilities.store import subjects as store
 from shared.clock import Clock, now
-from shared.kafka import KafkaUnavailable, Message, Publisher, Topics
-from shared.postgres import Connection, Pool, Unavailable
-
-log = structlog.get_logger()
-
-POLL_SECONDS: Final = 1.0
-"""How often the publisher looks by itself: for the import's rows, and for what another worker left behind."""
+from shared.kafka import Message, Publisher, Topics
+from shared.postgres import Connection, Pool
+from shared.telling import StatePublisher
 
 PUBLISH_AT_ONCE: Final = 1000
-
-TROUBLE: Final[tuple[type[Exception], ...]] = (*Unavailable, KafkaUnavailable)
-"""What passes: a database or a broker that is away."""
 
 PUBLISHED = Counter("onething_utilities_snapshots_total", "Snapshots published to progress.", ["kind"])
 
 
-class SnapshotPublisher:
-    """Derives what waits to be derived, and publishes each row whose version is above its published version, from the state:
-    whatever happens, it catches up.
-
-    One at a time among all workers: who holds the advisory lock. All it reads and notes goes through the session that
-    holds the lock, so that one that lost it notices.
-    """
+class SnapshotPublisher(StatePublisher):
+    """Derives what waits to be derived, and publishes each row whose version is above its published version."""
 
     def __init__(
         self, pool: Pool, publisher: Publisher, topics: Topics, limits: TimeLimits, changed: asyncio.Event, clock: Clock = now
     ) -> None:
-        self._pool = pool
+        super().__init__(pool, store.LOCK, self._publish_snapshots, changed, what="snapshots")
         self._limits = limits
         self._publisher = publisher
         self._topic = topics.progress
-        self._changed = changed
         self._clock = clock
-        self.wrong: str | None = "not yet running"
 
-    async def run(self) -> None:
-        """Publishes until cancelled. What goes wrong is logged, said in :attr:`wrong`, and tried again."""
-        while True:
-            try:
-                async with self._pool.acquire() as db:
-                    if await store.lead(db):
-                        await self._publish_for_ever(db)
-                self.wrong = None  # another worker publishes
-            except Exception as error:
-                self.wrong = f"snapshots wait: {type(error).__name__}"
-                passes = isinstance(error, TROUBLE)
-                log.warning("snapshots_wait", error=type(error).__name__, exc_info=not passes)
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _publish_for_ever(self, db: Connection) -> None:
-        while True:
-            self._changed.clear()
-            while await self._publish_some(db):
-                pass
-            self.wrong = None
-            try:
-                await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
-
-    async def _publish_some(self, db: Connection) -> int:
+    async def _publish_snapshots(self, db: Connection) -> int:
         """Derives and publishes some of what waits; returns how much. Nothing while a rebuild reads the log again."""
         if await rebuilding.is_under_way(db):
             return 0

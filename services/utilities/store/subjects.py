@@ -21,6 +21,9 @@ TABLES: Final[dict[Kind, str]] = {
 EVENTFUL: Final[tuple[Kind, ...]] = ("presence", "window", "installation")
 """The kinds whose rows hold winning events."""
 
+LOCK: Final = "utilities publisher"
+"""Names the advisory lock of the one process that publishes."""
+
 
 class Stored(NamedTuple):
     """A subject as it was: its winning events as JSON (none for the registry), what is told of it, and its version."""
@@ -107,11 +110,6 @@ async def names_of(db: Connection) -> dict[str, str]:
     """What people call each company, by its id."""
     rows = await db.fetch("select distinct company, state ->> 'name' as name from registry where not deleted")
     return {row["company"]: row["name"] for row in rows}
-
-
-async def lead(db: Connection) -> bool:
-    """Whether this session is the one that publishes, from now until it ends or resets."""
-    return bool(await db.fetchval("select pg_try_advisory_lock(hashtext('utilities publisher'))"))
 
 
 async def unpublished(db: Connection, kind: Kind, limit: int) -> list[Told]:

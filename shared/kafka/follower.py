@@ -1,0 +1,95 @@
+"""A compacted topic of one partition, read from its beginning and followed, by who wants the newest of each key and no group."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from aiokafka.errors import KafkaError
+
+from shared.kafka.consumer import Record
+from shared.kafka.log import LogReader, UnknownTopic
+
+CHECK_SECONDS: Final = 2.0
+"""How often the broker is asked whether it is there and the topic the same: the client itself waits in silence."""
+ANSWER_SECONDS: Final = 4.0
+MOST_RECORDS: Final = 5_000
+
+Away: Final[tuple[type[Exception], ...]] = (KafkaError, OSError, TimeoutError, UnknownTopic)
+"""What reading raises while Kafka is away or has no such topic."""
+
+
+class Life(NamedTuple):
+    """One life of a topic: made anew under its name, it counts its offsets from 0 again, for other records."""
+
+    topic_id: UUID | None
+    begun: int
+    """Which life it is to this follower, from 1 on; a log that was cut begins another too."""
+
+
+class Follower:
+    """Reads ``topic``'s only partition. After trouble it reads the whole again, which is harmless to who keeps the newest."""
+
+    def __init__(self, bootstrap: str, topic: str, *, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._client_id = client_id
+        self._opened = contextlib.AsyncExitStack()
+        self._reader: LogReader | None = None
+        self._checked = 0.0
+        self._end = 0
+        self._furthest = 0
+        self.life = Life(None, 0)
+
+    async def read(self) -> Sequence[Record]:
+        """The next records; empty when none came within a second. :attr:`life` says to which life they belong.
+
+        Raises:
+            Away: Kafka does not answer, or the topic is not there. Read on: it is tried again.
+        """
+        try:
+            if self._reader is None or time.monotonic() - self._checked >= CHECK_SECONDS:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._check()
+            assert self._reader is not None
+            found = await self._reader.read(MOST_RECORDS)
+        except BaseException:
+            await self.close()
+            raise
+        records = next(iter(found.values()), ())
+        if records:
+            self._furthest = max(self._furthest, records[-1].offset + 1)
+        return records
+
+    async def behind(self) -> bool:
+        """Whether there is more to read than was read, up to the end as it was at the last check."""
+        return self._reader is None or next(iter((await self._reader.positions()).values())) < self._end
+
+    async def close(self) -> None:
+        """Lets the connection go; reading opens another."""
+        self._reader = None
+        opened, self._opened = self._opened, contextlib.AsyncExitStack()
+        await opened.aclose()
+
+    async def check_now(self) -> None:
+        """Has the next reading ask the broker for the end first."""
+        self._checked = 0.0
+
+    async def _check(self) -> None:
+        if self._reader is None:
+            self._reader = await self._opened.enter_async_context(
+                LogReader(self._bootstrap, [self._topic], client_id=self._client_id)
+            )
+        self._end = next(iter((await self._reader.ends()).values()))
+        topic_id = (await self._reader.ids())[self._topic]
+        if self.life.begun and (topic_id != self.life.topic_id or self._end < self._furthest):
+            # Begun with another: what the client holds is of offsets that mean other records now.
+            await self.close()
+            self.life, self._furthest = Life(topic_id, self.life.begun + 1), 0
+            return await self._check()
+        if not self.life.begun:
+            self.life = Life(topic_id, 1)
+        self._checked = time.monotonic()
+        return None

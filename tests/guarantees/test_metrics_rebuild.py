@@ -12,18 +12,22 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
 from shared import counties
+from shared.events import progress
 from shared.kafka import Topics
-from tests import load, oracle
+from tests import load, oracle, reading_oracle, utilities_oracle
 from tests.case_events import SOURCE
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.metrics_support import counted, send, taken, until
 from tests.oracle import Event
+from tests.utilities_support import PAIRS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,14 @@ class Stage:
 
         await until(all_taken)
 
+    async def followed_all(self, snapshots: int) -> None:
+        """Waits until so many snapshots are kept."""
+
+        async def all_taken() -> bool:
+            return await taken(self.database.admin_dsn, self.topics.progress) == snapshots
+
+        await until(all_taken)
+
     async def rebuild(self, *options: str, batch: int = 20_000) -> asyncio.subprocess.Process:
         """Starts the command."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ONETHING_")} | {
@@ -92,6 +104,12 @@ class Stage:
 @pytest.fixture
 def stage(kafka: str, topics: Topics, database: TestDatabase, credentials: Credentials) -> Stage:
     return Stage(kafka, topics, database, credentials)
+
+
+def snapshot(kind: str, subject: str, state: dict[str, Any] | None) -> Event:
+    """A snapshot as utilities publishes it; ``None`` for what is deleted."""
+    data = {"kind": kind, "subject": subject, "version": 1, "deleted": state is None, "state": state or {}}
+    return {"type": progress.TYPE, "subject": f"{kind}|{subject}", "data": data}
 
 
 async def metric(client: httpx.AsyncClient, name: str) -> float:
@@ -215,9 +233,13 @@ async def test_vandalised_tables_are_rebuilt_from_the_log_while_a_worker_counts_
     api = await service("metrics", "api")
     await service("metrics", "worker", ONETHING_BATCH_RECORDS="300")
     await send(stage.kafka, stage.topics.case_events, arriving)
+    told = utilities_oracle.told(utilities_oracle.season(23, PAIRS, installations=40))
+    await send(stage.kafka, stage.topics.progress, [snapshot(*key, state) for key, state in told.items()])
     await stage.counted_all(len(arriving))
+    await stage.followed_all(len(told))
     await asyncio.sleep(1)  # all deltas are folded
     await stage.execute("delete from metrics.cases where case_no > '8'; delete from metrics.counters")
+    await stage.execute("update metrics.matters set opened_on = null; update metrics.snapshots set version = version + 1")
     old_tables = await stage.fetchval("select 'metrics.cases'::regclass::oid")
     sent: list[Event] = []
     seen: tuple[list[int], list[int]] = [], []  # each reader's own: answers of two may overtake each other
@@ -247,6 +269,9 @@ async def test_vandalised_tables_are_rebuilt_from_the_log_while_a_worker_counts_
                 await asyncio.sleep(0.5)
         await stage.counted_all(len(arriving) + len(sent))
         assert (await client.get("/v1/consistency")).json()["drift"] == []
+        states = [s for (kind, _), s in told.items() if kind == "installation" and s and {"county", "service"} <= s.keys()]
+        installations = (await client.get("/v1/installations?as_of=2024-07-01")).json()
+        assert installations["total"] == reading_oracle.row(states, date(2024, 7, 1))
         # What was frozen is not in the log: it was carried over, and freezing goes on.
         assert (await client.get("/v1/notices/2024-08?item=newborn")).json()["frozen"] == frozen
         assert (await client.post("/v1/notices/2024-07?item=newborn")).status_code == 201

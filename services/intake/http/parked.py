@@ -119,6 +119,7 @@ def routes(index: Index, mender: Mender, what_if: Callable[[], WhatIf]) -> APIRo
 
     @router.post(
         "/replay",
+        responses=described(400, 413),
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": Chosen.model_json_schema()}}}},
     )
     async def replay_many(request: Request, who: Who, dry_run: DryRun = False) -> Response:

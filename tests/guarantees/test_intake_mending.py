@@ -1,6 +1,9 @@
 """What became of each event, and how what is parked is mended: real processes from the push to the counters."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -8,7 +11,14 @@ import httpx
 import orjson
 import pytest
 
-from shared.kafka import Message, Publisher, Topics
+from services.intake.domain import SHOWN_FIELDS, Sender, judge
+from services.intake.handlers import indexing
+from services.intake.handlers.mending import Mender
+from services.intake.store import parked
+from shared import postgres
+from shared.kafka import KafkaUnavailable, Message, Publisher, Topics
+from shared.parking import parked_event
+from shared.verdicts import Rejected
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.intake_support import PATH, SENDER, SOURCE, changed, event, push, signed
 from tests.metrics_support import counted, until
@@ -221,6 +231,56 @@ async def test_each_event_is_told_and_what_is_parked_is_corrected_rehearsed_and_
             **{f"e-{n}": "replayed" for n in (2, 3, 4, 8)}, "e-5": "open", "e-6": "open", "e-7": "resent"
         }  # fmt: skip
         assert (await httpx.AsyncClient(trust_env=False).get(f"{metrics.url}/livez")).status_code == 200
+
+
+class LosesTheAnswer(Publisher):
+    """A publisher whose caller does not hear that the first messages were stored, as when it dies then."""
+
+    heard = False
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        await super().publish(messages)
+        if not self.heard:
+            self.heard = True
+            raise KafkaUnavailable("lost")
+
+
+async def test_a_replay_that_died_before_its_mark_is_made_again_and_two_at_once_are_one(
+    kafka: str, topics: Topics, database: TestDatabase
+) -> None:
+    senders = {SENDER: Sender(SENDER, SOURCE)}
+    now = datetime(2024, 9, 30, 9, tzinfo=UTC)
+    early = [event(f"e-{n}", "BD-1", occurred_at="2024-09-30T12:00:00Z") for n in range(3)]
+    async with (
+        await postgres.open_pool(database.dsn("intake"), application="test", size=4) as pool,
+        LosesTheAnswer(kafka, client_id="test") as publisher,
+    ):
+        for offset, given in enumerate(early):
+            verdict = judge(given, senders[SENDER], now)
+            assert isinstance(verdict, Rejected)
+            value = parked_event(
+                service="intake", origin=f"t/0/{offset}", verdict=verdict, raw=b"", item=given,
+                fields=SHOWN_FIELDS, sender=SENDER, at=now,
+            )  # fmt: skip
+            # The same record twice, as after a crash: it is one thing to mend.
+            for place in (2 * offset, 2 * offset + 1):
+                record = SimpleNamespace(offset=place, timestamp=0, value=value)
+                await indexing.parked_indexer(senders.values)(pool, topics.parked, 0, place, [record])
+        mender = Mender(lambda: senders, lambda: publisher, topics, lambda: now + timedelta(hours=6))
+        async with pool.acquire() as db, pool.acquire() as other:
+            ids = [kept.record.id for kept in await parked.listed(db, parked.Filter(), after=None, most=10)]
+            assert len(ids) == 3
+            with pytest.raises(KafkaUnavailable):
+                await mender.replay(db, ids[:2], "a")
+            assert {kept.state for kept in await parked.some(db, ids)} == {"open"}
+            first, second = await asyncio.gather(mender.replay(db, ids, "a"), mender.replay(other, ids[::-1], "b"))
+            done = sorted(outcome.status for outcome in (*first, *second))
+            assert done == ["already-replayed"] * 3 + ["replayed"] * 3
+            assert {kept.state for kept in await parked.some(db, ids)} == {"replayed"}
+            assert sum([len(await parked.audited(db, one)) for one in ids]) == 3
+    published = [record.value for record in await records_of(kafka, topics.case_events)]
+    assert len(published) == 5
+    assert sorted(orjson.loads(value or b"")["id"] for value in set(published)) == ["e-0", "e-1", "e-2"]
 
 
 async def test_pushing_needs_no_database_and_asking_says_so(service: Services, credentials: Credentials) -> None:

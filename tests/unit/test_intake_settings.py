@@ -106,3 +106,25 @@ def test_a_process_with_a_wrong_file_ends_with_the_sentence(
     monkeypatch.delenv("ONETHING_SENDERS_FILE")
     assert [main(["api"]), main(["migrate"]), main([])] == [2, 2, 2]
     assert "settings: ONETHING_SENDERS_FILE: Field required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["worker", "--most-unusable"], ["worker", "--most-unusable", "2"], ["api", "--most-unusable", "1"]]
+)
+def test_the_share_that_may_be_unusable_is_the_workers_and_from_0_to_1(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "from 0 to 1" in said or "worker [--most-unusable SHARE]" in said
+
+
+def test_a_digest_key_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    senders = tmp_path / "senders.json"
+    senders.write_text('{"a": {"source": "urn:a", "secrets": ["whsec_bm9ib2R5IGhhcyB0aGlzIGtleS4uLi4uLi4="]}}')
+    monkeypatch.setenv("ONETHING_SENDERS_FILE", str(senders))
+    monkeypatch.setenv("ONETHING_DIGEST_KEY_FILE", str(tmp_path / "none"))
+    assert main(["worker"]) == 2
+    assert "openssl rand -hex 32" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What tests of the reading side share: the api over a real database, and snapshots kept as the worker keeps them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -48,6 +49,13 @@ class Reading:
         response = await self.client.get(path, params=given)
         assert response.status_code == 200, response.text
         found: Answer = response.json()
+        return found
+
+    async def until(self, so: Callable[[Answer], bool], path: str, **asked: Any) -> Answer:
+        """The answer once it is ``so``: one that stood is given until the database's notice of a move arrives."""
+        async with asyncio.timeout(10):
+            while not so(found := await self.get(path, **asked)):  # noqa: ASYNC110 - what is awaited is a notice of the database
+                await asyncio.sleep(0.01)
         return found
 
     async def every_page(self, path: str, limit: int, **asked: Any) -> list[Answer]:

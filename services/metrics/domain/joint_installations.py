@@ -77,7 +77,8 @@ def _part(part: JointPart, state: InstallationState | None, as_of: date) -> dict
         return told
     days = {step: business_day(at) for step, at in state.steps.items()}
     happened = [day for day in days.values() if day <= as_of]
-    if not happened and days:
+    moved = [*days.values(), *map(business_day, (*state.paused, *state.resumed))]
+    if moved and min(moved) > as_of:
         # Nobody had reported yet; who serves the county alone has it all the same.
         only = part.companies[0] if len(part.companies) == 1 else None
         waits = {"status": "unreported" if part.companies else "no_company", "company": only}

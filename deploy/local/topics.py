@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from shared.kafka.access import client_options
 from shared.kafka.topics import TopicSpec
 
 
@@ -57,7 +58,7 @@ async def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
 
 @asynccontextmanager
 async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=30_000)
+    client = AIOKafkaAdminClient(**client_options(bootstrap), request_timeout_ms=30_000)
     try:
         await client.start()
         yield client

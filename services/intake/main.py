@@ -10,7 +10,6 @@ from typing import Final
 import httpx
 import structlog
 from fastapi import FastAPI
-from faststream.kafka import KafkaBroker
 from pydantic import ValidationError
 
 from services.intake import kafka
@@ -25,7 +24,7 @@ from services.intake.settings import SendersFileError, Settings, read_senders
 from services.intake.store import index as store
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
-from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka import PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
 from shared.parking import Digest, DigestKeyError
 from shared.push import Edge, Peers, key_set
@@ -83,7 +82,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(status.routes(senders, index, topics, edge))
     app.include_router(parked.routes(index, Mender(senders, lambda: publisher, topics, clock), metrics))
     app.include_router(key_set(receipts))
-    web.add_health(app, {"kafka": lambda: _reachable(publisher, settings)})
+    web.add_health(app, {"kafka": publisher.trouble})
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:
@@ -131,7 +130,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
         # Offset and rows commit together, so a crash that loses the last commits loses nothing: they are indexed again.
         session = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "5s"}
         async with publisher, _index_pool(settings, "intake-worker", **session) as pool:
-            broker = KafkaBroker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
+            broker = new_broker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
             needs = Taking(known, publisher, topics, clock, Watch(limits), digest)
             consumers.append(kafka.subscribe(broker, topics, kafka.ProvincePush(needs), settings.batch_records))
             tasks = [asyncio.create_task(start_patiently(broker))]
@@ -162,7 +161,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
 
     app = FastAPI(title="onething intake worker", version="1", lifespan=lifespan)
     problems.install(app)
-    checks = {"kafka": lambda: _reachable(publisher, settings), "province-push": consuming(slice(1))}
+    checks = {"kafka": publisher.trouble, "province-push": consuming(slice(1))}
     if settings.postgres_dsn is not None and settings.postgres_dsn.get_secret_value():
         checks |= {"postgres": indexed, "index": consuming(slice(1, None))}
     web.add_health(app, checks)
@@ -176,10 +175,6 @@ async def _database(pool: postgres.Pool) -> str | None:
     except postgres.Unavailable as error:
         return f"PostgreSQL does not answer: {type(error).__name__}"
     return None
-
-
-async def _reachable(publisher: Publisher, settings: Settings) -> str | None:
-    return None if await publisher.reachable() else f"Kafka does not answer at {settings.kafka}"
 
 
 async def migrate(settings: Settings) -> list[str]:

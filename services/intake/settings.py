@@ -13,13 +13,14 @@ from services.intake.domain import Sender
 from services.intake.domain.dialects import DIALECTS, CodesError, Dialect
 from shared import items
 from shared.events.envelope import IDENTIFIER
+from shared.kafka import KafkaSettings
 from shared.push.body import MOST_BYTES
 from shared.push.edge import MOST_BYTES_IN_FLIGHT
 from shared.push.peers import CERTIFICATE_HEADER, Networks
 from shared.signing import Party, PartyEntry, Scheme
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings, BaseSettings):
     """What both processes need.
 
     ``senders_file`` is JSON, read at start and again when it changes: ``{"<sender>": {"source": "urn:…", "secrets":
@@ -37,7 +38,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
 
-    kafka: str = "127.0.0.1:9092"
     topic_prefix: str = "onething"
     host: str = "127.0.0.1"
     port: int = 8101

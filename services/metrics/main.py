@@ -11,7 +11,6 @@ from pathlib import Path
 import structlog
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI
-from faststream.kafka import KafkaBroker
 from pydantic import ValidationError
 
 from services.metrics import rebuild
@@ -27,7 +26,7 @@ from services.metrics.kafka.totals import TotalsPublisher
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
-from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
 from shared.parking import Digest, DigestKeyError
 from shared.unusable import Limits, MostlyUnusable, option
@@ -140,7 +139,7 @@ def build_worker(settings: Settings) -> FastAPI:
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):
             pools.append(pool)
-            broker = KafkaBroker(
+            broker = new_broker(
                 settings.kafka, client_id="metrics-worker", apply_types=False, logger=None, metadata_max_age_ms=METADATA_MS
             )
             parking = kafka.Parking(publisher, topics, digest)

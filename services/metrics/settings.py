@@ -5,13 +5,14 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.kafka import KafkaSettings
 
-class Settings(BaseSettings):
+
+class Settings(KafkaSettings, BaseSettings):
     """What both processes need. ``postgres_dsn`` is the service's own role; ``postgres_admin_dsn`` is for migrations only."""
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
 
-    kafka: str = "127.0.0.1:9092"
     topic_prefix: str = "onething"
     group: str = "onething-metrics"
     """Consumer group. The offsets live in the database, so a worker under a fresh name goes on where the last one was, at once."""

@@ -94,9 +94,6 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     async def database() -> str | None:
         return await _database(pool)
 
-    async def reachable() -> str | None:
-        return None if await publisher.reachable() else f"Kafka does not answer at {settings.kafka}"
-
     app = FastAPI(title="onething utilities", version="1", lifespan=lifespan, redirect_slashes=False)
     problems.install(app)
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
@@ -107,7 +104,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     secure = settings.page_url.startswith("https://")
     app.include_router(page.routes(lambda: publisher, current_pool, current_registry, topics, edge, secure=secure))
     app.include_router(key_set(receipts))
-    web.add_health(app, {"postgres": database, "kafka": reachable})
+    web.add_health(app, {"postgres": database, "kafka": publisher.trouble})
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:

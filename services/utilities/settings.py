@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, RootModel, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.utilities.domain.limits import LimitsError, TimeLimits
+from shared.kafka import KafkaSettings
 from shared.push.body import MOST_BYTES
 from shared.push.edge import MOST_BYTES_IN_FLIGHT
 from shared.push.peers import CERTIFICATE_HEADER, Networks
@@ -19,7 +20,7 @@ LIMITS: Final = Path(__file__).parent / "limits.toml"
 """Published examples of time limits."""
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings, BaseSettings):
     """What the processes need. ``postgres_dsn`` is the service's own role; ``postgres_admin_dsn`` is for migrations only.
 
     ``companies_file`` is JSON, read at start and again when it changes: ``{"<company>": {"secrets": ["whsec_…"]}}``; several
@@ -32,7 +33,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
 
-    kafka: str = "127.0.0.1:9092"
     topic_prefix: str = "onething"
     host: str = "127.0.0.1"
     port: int = 8102

@@ -15,7 +15,7 @@ from services.utilities.kafka import consuming, telling
 from services.utilities.settings import Settings, read_limits
 from shared import postgres, problems, web
 from shared.clock import Clock, now
-from shared.kafka import PartitionConsumer, Publisher, Topics, start_patiently
+from shared.kafka import PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.parking import Digest
 from shared.unusable import Limits, Watch
 
@@ -52,7 +52,7 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
             Publisher(settings.kafka, client_id="utilities-worker") as publisher,
         ):
             snapshots = telling.SnapshotPublisher(pool, publisher, topics, limits, changed, clock)
-            broker = KafkaBroker(settings.kafka, client_id="utilities-worker", apply_types=False, logger=None)
+            broker = new_broker(settings.kafka, client_id="utilities-worker", apply_types=False, logger=None)
             watch = Watch(Limits(settings.most_unusable, settings.most_unusable_in_a_row))
             events = consuming.UtilityEvents(pool, publisher, topics, limits, changed, clock, watch=watch, digest=digest)
             consumers[:] = consuming.subscribe(broker, topics, events, consuming.CaseEvents(pool, changed), settings.batch_records)

@@ -1,12 +1,16 @@
 """The edge to Kafka: topic names, a publisher that waits for acks=all, and a consumer that owns its loop."""
 
+from shared.kafka.access import Access, Address, KafkaSettings, new_broker
 from shared.kafka.consumer import Halt, PartitionConsumer, Record, start_patiently
 from shared.kafka.log import LogReader
 from shared.kafka.publisher import KafkaUnavailable, Message, Publisher
 from shared.kafka.topics import Topics
 
 __all__ = [
+    "Access",
+    "Address",
     "Halt",
+    "KafkaSettings",
     "KafkaUnavailable",
     "LogReader",
     "Message",
@@ -14,5 +18,6 @@ __all__ = [
     "Publisher",
     "Record",
     "Topics",
+    "new_broker",
     "start_patiently",
 ]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.kafka.access import client_options
 from shared.kafka.consumer import Record
 from shared.kafka.topic_id import topic_id
 
@@ -36,7 +37,7 @@ class LogReader:
     async def __aenter__(self) -> Self:
         # Made here, not in __init__: aiokafka binds to the loop that runs.
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._bootstrap),
             client_id=self._client_id,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
+from shared.kafka.access import client_options
 from shared.kafka.consumer import Record
 
 _POLL_MS: Final = 200
@@ -38,7 +39,7 @@ async def read_partition_of(bootstrap: str, topic: str, key: bytes, *, most: int
     known = await _partitions(bootstrap, topic)
     of_key = TopicPartition(topic, _partition(key, known, known))
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
@@ -60,7 +61,7 @@ async def read_partition_of(bootstrap: str, topic: str, key: bytes, *, most: int
 
 
 async def _partitions(bootstrap: str, topic: str) -> list[int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         (described,) = await admin.describe_topics([topic])

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
+from shared.kafka.access import access_to, client_options, refusal
 from shared.kafka.lanes import CONTENT_TYPE, Delivery, Lanes, Pair
 from shared.kafka.placing import partition_of
 
@@ -49,6 +50,8 @@ class Publisher:
         self._timeout = timeout_seconds
         self._producer: AIOKafkaProducer | None = None
         self._lanes: Lanes | None = None
+        self.refused: str | None = None
+        """Why a broker that answers does not let us in, or does not let us write; what to mend."""
         self._connecting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,7 +71,7 @@ class Publisher:
         while True:
             # Made here, not in __init__: aiokafka binds to the loop that runs.
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._bootstrap),
                 client_id=self._client_id,
                 acks="all",
                 max_batch_size=MOST_BATCH_BYTES,
@@ -76,10 +79,14 @@ class Publisher:
             )
             try:
                 await producer.start()
-                self._producer, self._lanes = producer, Lanes(producer)
+                self._producer, self._lanes, self.refused = producer, Lanes(producer), None
                 return
             except (KafkaError, OSError) as error:
-                log.warning("kafka_unreachable", bootstrap=self._bootstrap, retry_in=RETRY_SECONDS, error=type(error).__name__)
+                self.refused = await refusal(self._bootstrap, self._timeout)
+                if self.refused is None:
+                    log.warning("kafka_unreachable", bootstrap=self._bootstrap, retry_in=RETRY_SECONDS, error=type(error).__name__)
+                else:
+                    log.error("kafka_refuses_us", what_to_do=self.refused, retry_in=RETRY_SECONDS)
             finally:
                 if self._producer is not producer:
                     await producer.stop()
@@ -97,20 +104,36 @@ class Publisher:
             raise KafkaUnavailable("no broker has answered yet")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
+        expiry: asyncio.TimerHandle | None = None
         try:
             by_place = await _placed(self._producer, messages, deadline)
-        except (TimeoutError, KafkaError, OSError) as error:
-            raise KafkaUnavailable(f"{type(error).__name__}: {error}") from error
-        delivery = Delivery(loop.create_future())
-        for (topic, partition), pairs in by_place.items():
-            self._lanes.put(topic, partition, delivery, pairs)
-        expiry = loop.call_at(deadline, delivery.failed, TimeoutError("not confirmed in time"))
-        try:
+            delivery = Delivery(loop.create_future())
+            for (topic, partition), pairs in by_place.items():
+                self._lanes.put(topic, partition, delivery, pairs)
+            expiry = loop.call_at(deadline, delivery.failed, TimeoutError("not confirmed in time"))
             await delivery.future
         except (TimeoutError, KafkaError, OSError) as error:
+            if isinstance(error, TopicAuthorizationFailedError):
+                self._may_not_write(error)
             raise KafkaUnavailable(f"{type(error).__name__}: {error}") from error
         finally:
-            expiry.cancel()
+            if expiry is not None:
+                expiry.cancel()
+        self.refused = None
+
+    def _may_not_write(self, error: TopicAuthorizationFailedError) -> None:
+        user = access_to(self._bootstrap).username or "us, who are nobody there,"
+        sentence = f"Kafka at {self._bootstrap} does not let {user} write to {error}: grant it (docs/kafka-security.md)"
+        if sentence != self.refused:  # said once, until something is written again
+            self.refused = sentence
+            log.error("kafka_refuses_us", what_to_do=sentence)
+
+    async def trouble(self) -> str | None:
+        """What is wrong between us and Kafka now, as a sentence that says what to mend; for readiness."""
+        reachable = await self.reachable()
+        if not reachable and access_to(self._bootstrap).protocol != "PLAINTEXT" and (why := await refusal(self._bootstrap, 2.0)):
+            return why
+        return self.refused or (None if reachable else f"Kafka does not answer at {self._bootstrap}")
 
     async def reachable(self) -> bool:
         """Whether a broker answers now; for readiness."""

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from services.utilities.domain.limits import DueStep, next_due, past_lateness
 from services.utilities.domain.steps import Timing, iso
 from shared.postgres import Connection
+
+WHOLE_TABLE_SECONDS: Final = 3600.0
+"""What goes through every installation may take longer than any other statement."""
 
 
 class DueRow(NamedTuple):
@@ -66,13 +69,13 @@ async def put_due(db: Connection, steps: Mapping[int, list[DueStep]]) -> None:
 
 async def fence_installations(db: Connection) -> None:
     """Lets nobody write installations until the transaction ends; reading goes on."""
-    await db.execute("lock table installations in share mode")
+    await db.execute("lock table installations in share mode", timeout=WHOLE_TABLE_SECONDS)
 
 
 async def replace_all(db: Connection, lines: AsyncIterator[bytes]) -> None:
     """Makes ``due_dates`` what ``lines`` say, in the text format of COPY (:func:`due_line`)."""
-    await db.execute("delete from due_dates")
-    await db.copy_to_table("due_dates", source=lines, format="text")
+    await db.execute("delete from due_dates", timeout=WHOLE_TABLE_SECONDS)
+    await db.copy_to_table("due_dates", source=lines, format="text", timeout=WHOLE_TABLE_SECONDS)
 
 
 def due_line(number: int, steps: list[DueStep]) -> str | None:
@@ -90,7 +93,7 @@ def due_line(number: int, steps: list[DueStep]) -> str | None:
 async def timings(db: Connection, write: Any) -> None:
     """Hands ``write`` (async, of bytes) the timings of every installation that is not deleted, a line each, its id put first."""
     statement = "select '[' || id || ',' || substr(timing, 2) from installations where timing is not null"
-    await db.copy_from_query(statement, output=write, format="text")
+    await db.copy_from_query(statement, output=write, format="text", timeout=WHOLE_TABLE_SECONDS)
 
 
 def load_timings(lines: bytes) -> Iterator[tuple[int, Timing]]:

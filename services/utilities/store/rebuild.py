@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from services.utilities.store.due import WHOLE_TABLE_SECONDS
 from services.utilities.store.subjects import EVENTFUL, TABLES
 from shared.postgres import Connection
 
@@ -28,27 +29,30 @@ async def positions(db: Connection) -> Mapping[tuple[str, int], Position]:
 async def fence(db: Connection) -> None:
     """Waits for the writers' transactions, and lets none begin until this one ends."""
     for table in _WRITTEN:
-        await db.execute(f"lock table {table} in share row exclusive mode")
+        await db.execute(f"lock table {table} in share row exclusive mode", timeout=WHOLE_TABLE_SECONDS)
 
 
 async def wipe(db: Connection) -> None:
     """Forgets every event and every position. What is told stands until it is told anew."""
     for kind in EVENTFUL:
-        await db.execute(f"update {TABLES[kind]} set events = '[]' where events <> '[]'")
-    await db.execute("delete from joint_cases")
+        await db.execute(f"update {TABLES[kind]} set events = '[]' where events <> '[]'", timeout=WHOLE_TABLE_SECONDS)
+    await db.execute("delete from joint_cases", timeout=WHOLE_TABLE_SECONDS)
     await db.execute("update offsets set next_offset = 0, topic_id = null")
 
 
 async def delete_unmentioned(db: Connection, version: int) -> int:
     """Marks as deleted what the log does not mention; returns how many. ``version`` is by the clock."""
     count = 0
-    await db.execute("delete from due_dates where id in (select id from installations where events = '[]')")
+    await db.execute(
+        "delete from due_dates where id in (select id from installations where events = '[]')", timeout=WHOLE_TABLE_SECONDS
+    )
     for kind in EVENTFUL:
         timing = ", timing = null" if kind == "installation" else ""
         status = await db.execute(
             f"update {TABLES[kind]} set deleted = true, state = '{{}}', version = greatest(version + 1, $1){timing}"
             " where events = '[]' and not deleted",
             version,
+            timeout=WHOLE_TABLE_SECONDS,
         )
         count += int(status.rpartition(" ")[2])
     await db.execute(

@@ -1,8 +1,12 @@
 """What every process serves: health, metrics, contracts; and how it is served."""
 
 import asyncio
+import contextlib
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from re import Pattern
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -10,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute, APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.problems import ProblemError
 
@@ -76,14 +81,44 @@ def answer_directly(app: FastAPI, router: APIRouter, path: str, method: str) -> 
     app.add_middleware(_Shortcut, method=method, path=route.path_regex, endpoint=route.endpoint)
 
 
+STARTUP_FAILED: Final = 3
+"""The exit status of a server that could not start, as uvicorn's own command has it."""
+
+ABORT: Final = "onething.abort"
+"""An extension of the ASGI scope: ``call`` drops the connection at once, with what waits to be written."""
+
+
+def when_stopping(app: FastAPI, told: Callable[[], None]) -> None:
+    """Has ``told`` called when the server is asked to stop: answers that never end are to end then, or they would hold it up."""
+    if not hasattr(app.state, "when_stopping"):
+        app.state.when_stopping = []
+    app.state.when_stopping.append(told)
+
+
+class _Protocol(HttpToolsProtocol):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope.setdefault("extensions", {})[ABORT] = {"call": self.transport.abort}
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        await super().shutdown(sockets)
+
+
 def serve(app: FastAPI, *, host: str, port: int) -> None:
     """Runs ``app`` until SIGINT or SIGTERM, then lets requests in flight end (10 s at most)."""
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=_Protocol,
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -91,3 +126,13 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
         proxy_headers=False,  # whom to believe about a request's origin is said by the settings that need it
         timeout_graceful_shutdown=10,
     )
+
+    def stopping() -> None:
+        for told in getattr(app.state, "when_stopping", ()):
+            told()
+
+    server = _Server(config, stopping)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILED)

@@ -16,18 +16,21 @@ from pydantic import ValidationError
 from services.metrics import rebuild
 from services.metrics.handlers import checking, counting, following
 from services.metrics.handlers.rebuilding import CannotRebuild
-from services.metrics.http import cases, figures, halls, installations, notices, what_if
+from services.metrics.handlers.streaming import Hub
+from services.metrics.http import cases, figures, halls, installations, notices, stream, what_if
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access, answer_while_away
 from services.metrics.http.page import routes as page
 from services.metrics.http.standing import StandingAnswers
 from services.metrics.kafka import counting as kafka
+from services.metrics.kafka.following import follow_for_ever
 from services.metrics.kafka.totals import TotalsPublisher
 from services.metrics.settings import Settings
 from shared import postgres, problems, telemetry, web
 from shared.clock import Clock, now
 from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
+from shared.kafka.follower import Follower
 from shared.parking import Digest, DigestKeyError
 from shared.unusable import Limits, MostlyUnusable, option
 
@@ -60,9 +63,10 @@ async def _database(pool: postgres.Pool) -> str | None:
 
 
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
-    """The reading api. Needs the database alone, so that it answers while Kafka is away."""
+    """The reading api. It needs the database alone: while Kafka is away nobody can follow, and figures are answered."""
     pools: list[postgres.Pool] = []
     answers = StandingAnswers()
+    hub = Hub(Topics(settings.topic_prefix).county_metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,9 +76,14 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
             listening = asyncio.create_task(
                 postgres.listen(dsn, MOVED, answers.moved, answers.listen, application="metrics-api-listens")
             )
+            follower = Follower(settings.kafka, hub.topic, client_id="metrics-api")
+            streaming = [asyncio.create_task(follow_for_ever(follower, hub)), asyncio.create_task(hub.go_round())]
             yield
-            listening.cancel()
-            await asyncio.wait([listening])
+            hub.stop()
+            background = [listening, *streaming]
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
             pools.clear()
 
     async def database() -> str | None:
@@ -87,6 +96,8 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers,
         secure=settings.page_url.startswith("https://"),
     )  # fmt: skip
+    app.state.hub = hub
+    web.when_stopping(app, hub.stop)
     app.include_router(figures.router)
     app.include_router(halls.router)
     app.include_router(installations.router)
@@ -94,6 +105,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(cases.router)
     app.include_router(checking_routes.router)
     app.include_router(what_if.router)
+    app.include_router(stream.router)
     app.include_router(page.router)
     web.add_health(app, {"postgres": database})
 

@@ -25,7 +25,7 @@ class Life(NamedTuple):
     """One life of a topic: made anew under its name, it counts its offsets from 0 again, for other records."""
 
     topic_id: UUID | None
-    begun: int
+    number: int
     """Which life it is to this follower, from 1 on; a log that was cut begins another too."""
 
 
@@ -42,6 +42,8 @@ class Follower:
         self._end = 0
         self._furthest = 0
         self.life = Life(None, 0)
+        self.begins = 0
+        """The first offset that the log still held when its reading began."""
 
     async def read(self) -> Sequence[Record]:
         """The next records; empty when none came within a second. :attr:`life` says to which life they belong.
@@ -73,7 +75,7 @@ class Follower:
         opened, self._opened = self._opened, contextlib.AsyncExitStack()
         await opened.aclose()
 
-    async def check_now(self) -> None:
+    def check_now(self) -> None:
         """Has the next reading ask the broker for the end first."""
         self._checked = 0.0
 
@@ -82,14 +84,15 @@ class Follower:
             self._reader = await self._opened.enter_async_context(
                 LogReader(self._bootstrap, [self._topic], client_id=self._client_id)
             )
+            self.begins = next(iter((await self._reader.begins()).values()))
         self._end = next(iter((await self._reader.ends()).values()))
         topic_id = (await self._reader.ids())[self._topic]
-        if self.life.begun and (topic_id != self.life.topic_id or self._end < self._furthest):
+        if self.life.number and (topic_id != self.life.topic_id or self._end < self._furthest):
             # Begun with another: what the client holds is of offsets that mean other records now.
             await self.close()
-            self.life, self._furthest = Life(topic_id, self.life.begun + 1), 0
+            self.life, self._furthest = Life(topic_id, self.life.number + 1), 0
             return await self._check()
-        if not self.life.begun:
+        if not self.life.number:
             self.life = Life(topic_id, 1)
         self._checked = time.monotonic()
         return None

@@ -30,8 +30,8 @@ async def told(scene: Scene) -> list[tuple[str, dict[str, Any]]]:
         end = (await consumer.end_offsets([partition]))[partition]
         found: list[tuple[str, dict[str, Any]]] = []
         while await consumer.position(partition) < end:
-            for record in (await consumer.getmany(partition, timeout_ms=200)).get(partition, ()):
-                found.append((record.key.decode(), orjson.loads(record.value)["data"]))
+            records = (await consumer.getmany(partition, timeout_ms=200)).get(partition, ())
+            found += [(record.key.decode(), orjson.loads(record.value)["data"]) for record in records]
         return found
 
 

@@ -29,9 +29,7 @@ AUDIT_SECONDS: Final = 30.0
 """How often what stands on the topic is compared with what was told."""
 
 PUBLISHED = Count("onething_metrics_totals_total", "Totals published to county-metrics.")
-ASTRAY = Count(
-    "onething_metrics_totals_astray_total", "Totals that stood on county-metrics otherwise than told: told again."
-)
+ASTRAY = Count("onething_metrics_totals_astray_total", "Totals that stood on county-metrics otherwise than told: told again.")
 
 _ROSTER: Final = [county.code for county in counties.ROSTER]
 _LIVE: Final = [item.code for item in items.CATALOGUE]
@@ -100,11 +98,11 @@ class TotalsPublisher(StatePublisher):
             await store.tell_again(db, astray, self._clock())
 
     async def _read_back(self) -> None:
-        await self._follower.check_now()
+        self._follower.check_now()
         while True:
             records = await self._follower.read()
-            if self._follower.life.begun != self._life:
-                self._life = self._follower.life.begun
+            if self._follower.life.number != self._life:
+                self._life = self._follower.life.number
                 self._standing.clear()
             for record in records:
                 if record.key is not None:

@@ -66,10 +66,15 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was recorded since the beginning of the day before. ``cut``: there are more than were read."""
+    """What was recorded since the beginning of the day before. ``cut``: there are more than were read.
+
+    ``net`` is by how much the city's number moved thereby, apart from ``unknown`` cases of which a version is gone.
+    """
 
     since: date
     tally: dict[Why, int]
+    net: int
+    unknown: int
     rows: Sequence[Changed]
     cut: bool
 
@@ -134,7 +139,10 @@ async def changes(db: Connection, chosen: Chosen) -> Changes:
     # What is not a plain arrival comes first: it is what asks for an explanation.
     order = {why: place for place, why in enumerate(("deleted", "restored", "moved", "corrected", "new", "advanced"))}
     found.sort(key=lambda case: order[case.change.why])
-    return Changes(since, board.tally(case.change for case in found), found[:MOST_SHOWN], len(read) > MOST_CHANGES)
+    told = [case.change for case in found]
+    net = sum((one.after is not None) - (one.before is not None) for one in told if not one.unknown_before)
+    unknown = sum(one.unknown_before for one in told)
+    return Changes(since, board.tally(told), net, unknown, found[:MOST_SHOWN], len(read) > MOST_CHANGES)
 
 
 def _instant(day: date) -> int:

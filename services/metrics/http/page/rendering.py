@@ -121,7 +121,7 @@ def register_value(name: str, value: Any) -> str:
     if name == "item":
         return f"{item(value)}({value})"
     if name == "channel":
-        return words.CHANNELS.get(value, value)
+        return words.CHANNELS.get(str(value), str(value))
     if name == "services":
         return "、".join(words.SERVICES.get(one, one) for one in value)
     return str(value)

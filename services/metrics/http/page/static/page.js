@@ -33,7 +33,9 @@ function morphChildren(old, fresh) {
   }
 }
 
-const APART_MS = 400, RETRY_MS = 5000, POLL_MS = 3000;
+const APART_MS = 400, SETTLED_MS = 1200, RETRY_MS = 5000, POLL_MS = 3000;
+// The stream tells of totals; a correction that only moves a case to another day changes none.
+const ANYHOW_MS = 30000;
 let asking = false, again = false;
 
 async function refresh() {
@@ -47,7 +49,10 @@ async function refresh() {
     const place = document.createElement("div");
     for (const { name, value } of live.attributes) place.setAttribute(name, value);
     place.append(...fresh.childNodes);
+    const focused = document.activeElement;
     morph(live, place);
+    // A row that moved up or down keeps its focus.
+    if (document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
     say("实时更新中");
   } catch {
     say("连接中断,正在重试;下面是中断前的数字");
@@ -62,10 +67,17 @@ function say(words) {
   if (state.textContent !== words) state.textContent = words;
 }
 
+let settled;
+
+function moved() {
+  refresh();
+  clearTimeout(settled);
+  settled = setTimeout(refresh, SETTLED_MS);
+}
+
 function follow() {
   const stream = new EventSource(live.dataset.stream);
-  stream.addEventListener("open", refresh);
-  stream.addEventListener("county-metric", refresh);
+  for (const name of ["open", "county-metric", "reset"]) stream.addEventListener(name, moved);
   stream.addEventListener("error", () => {
     say("连接中断,正在重试;下面是中断前的数字");
     // A stream that was refused for good does not come back by itself.
@@ -75,5 +87,5 @@ function follow() {
 
 if (live) {
   if (live.dataset.stream) follow();
-  else setInterval(() => { if (!document.hidden) refresh(); }, POLL_MS);
+  setInterval(() => { if (!document.hidden) refresh(); }, live.dataset.stream ? ANYHOW_MS : POLL_MS);
 }

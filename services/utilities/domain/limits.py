@@ -121,6 +121,7 @@ class TimeLimits:
         self._until = calendar.published_until.toordinal()
         self._worked = lru_cache(maxsize=1 << 16)(calendar.working_days_until)
         self._gaps = lru_cache(maxsize=1 << 16)(_gaps)
+        self._add = lru_cache(maxsize=1 << 16)(lambda day, days: calendar.add(date.fromordinal(day), days).toordinal())
         # Installations of a season share their days: nearly every step was reckoned before.
         self._due_step = lru_cache(maxsize=1 << 17)(self._of_step)
         self._rules = {
@@ -209,7 +210,7 @@ class TimeLimits:
                 return None
             days -= free
             day = end - 1
-        return self.calendar.add(date.fromordinal(day), days).toordinal()
+        return self._add(day, days)
 
     def _used(self, since: int, until: int, stops: Pauses) -> int:
         """Working days after ``since`` up to ``until`` that are not within ``stops``."""

@@ -1,6 +1,7 @@
 """Due dates derived anew: all at once where the limits or the calendar changed, then told anew piece by piece."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -81,12 +82,17 @@ async def _derive_all(pool: Pool, db: Connection, limits: TimeLimits) -> int:
         while (piece := await pieces.get()) is not None:
             yield piece
 
+    # Lists by the thousand, none in a cycle: the collector would look at all of them again and again, for a third of the time.
+    collected = gc.get_threshold()
+    gc.set_threshold(200_000, 10, 10)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
             group.create_task(due.replace_all(db, written()))
     except* Exception as errors:
         raise errors.exceptions[0] from None
+    finally:
+        gc.set_threshold(*collected)
     return count
 
 

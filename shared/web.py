@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -113,6 +114,9 @@ class _Server(uvicorn.Server):
 
 def serve(app: FastAPI, *, host: str, port: int) -> None:
     """Runs ``app`` until SIGINT or SIGTERM, then lets requests in flight end (10 s at most)."""
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The usual soft limit of 1,024 is for programs that use select(2): a thousand clients would come to it.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     config = uvicorn.Config(
         app,
         host=host,

@@ -98,6 +98,25 @@ def intake(
     _keep(report, file)
 
 
+@app.command(epilog="Example: ./onething bench stream --clients 1000 --json stream.json")
+def stream(
+    clients: Annotated[int, typer.Option(min=1, max=1900, help="Clients that follow at once.")] = 1000,
+    lazy: Annotated[int, typer.Option(min=0, max=90, help="Clients beside them that never read.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of changes, one a second.")] = 20,
+    changed: Annotated[int, typer.Option(min=1, max=2574, help="Counters that change in a round.")] = 100,
+    file: Annotated[Path | None, typer.Option("--json", help="Where the figures go, with the machine and the command.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small, under a minute: shows that all of it runs, no more.")] = False,
+) -> None:
+    """Following by server-sent events: one api process, many clients; how soon all have a change, memory, CPU; none missed."""
+    from benchmarks import stream as of_stream
+
+    plan = of_stream.QUICK if quick else of_stream.Plan(clients=clients, lazy=lazy, rounds=rounds, changed=changed)
+    report = _measured(lambda step: of_stream.run(plan, step))
+    for line in of_stream.lines(report):
+        console.print(line, highlight=False)
+    _keep(report, file)
+
+
 @app.command(epilog="Example: ./onething bench scale 5m.json")
 def scale(
     file: Annotated[

@@ -56,7 +56,8 @@ async def _ask(app: FastAPI, method: str, path: str, headers: Headers, parts: li
 
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
-        "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http", "headers": headers, "client": ("127.0.0.1", 1), "server": ("x", 80),
+        "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
+        "headers": headers, "client": ("127.0.0.1", 1), "server": ("x", 80),
     }  # fmt: skip
     await app(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])

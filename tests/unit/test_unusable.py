@@ -58,7 +58,7 @@ def test_partitions_are_watched_each_by_itself_and_a_position_from_elsewhere_beg
 
 
 def test_it_says_what_to_do() -> None:
-    with pytest.raises(MostlyUnusable, match="20 of 20 records are unusable: find out what writes them.*--most-unusable 1"):
+    with pytest.raises(MostlyUnusable, match=r"20 of 20 records are unusable: find out what writes them.*--most-unusable 1"):
         check(Watch(), 0, [True] * 20)
 
 

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from deploy.local import (
+    acls,
     bench,
     case_history,
     companies,
@@ -48,6 +49,7 @@ upkeep.register(app)
 contracts.register(app)
 push_file.register(app)
 page.register(app)
+acls.register(app)
 
 GATES: Final = (
     ("lint", ["ruff", "check", "."]),

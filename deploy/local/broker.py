@@ -82,15 +82,24 @@ def ensure_jars() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """One node that is broker and controller at once, with everything it keeps in ``folder``."""
+    """One node that is broker and controller at once, with everything it keeps in ``folder``.
+
+    With ``sasl_port`` it listens there too, for users with passwords (SASL/SCRAM), who may do what is granted to them and no more
+    (``deploy/kafka/acls.toml``). Who comes in the clear, over the loopback, may do everything.
+    """
 
     folder: Path
     port: int
     controller_port: int
+    sasl_port: int | None = None
 
     @property
     def address(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def sasl_address(self) -> str:
+        return f"{LOOPBACK}:{self.sasl_port}"
 
     def prepare(self) -> None:
         """Writes the configuration, and formats the storage once; a half-made storage is made again, for it holds nothing yet.
@@ -160,6 +169,20 @@ class Broker:
 
     def _properties(self) -> str:
         listeners = f"PLAINTEXT://{self.address},CONTROLLER://{LOOPBACK}:{self.controller_port}"
+        secured: dict[str, object] = {}
+        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        if self.sasl_port is not None:
+            listeners += f",SASL://{LOOPBACK}:{self.sasl_port}"
+            protocols += ",SASL:SASL_PLAINTEXT"
+            secured = {
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "allow.everyone.if.no.acl.found": "false",
+                "super.users": "User:ANONYMOUS",
+                "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+                "listener.name.sasl.scram-sha-512.sasl.jaas.config": (
+                    "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+                ),
+            }
         return "".join(
             f"{name}={value}\n"
             for name, value in {
@@ -169,7 +192,7 @@ class Broker:
                 "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{self.controller_port}",
                 "listeners": listeners,
                 "advertised.listeners": listeners,
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                "listener.security.protocol.map": protocols,
                 "log.dirs": self.folder / "data",
                 "auto.create.topics.enable": "false",
                 "offsets.topic.replication.factor": 1,
@@ -181,5 +204,6 @@ class Broker:
                 "share.coordinator.state.topic.min.isr": 1,
                 "group.initial.rebalance.delay.ms": 0,
                 "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+                **secured,
             }.items()
         )

@@ -1,6 +1,7 @@
 """Publishing that is done only when the brokers say so."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -19,6 +20,9 @@ log = structlog.get_logger()
 
 RETRY_SECONDS: Final = 1.0
 """Between two attempts to reach a broker that has not answered yet."""
+
+FORGET_SECONDS: Final = 30.0
+"""How long a missing permission makes us unready after it was last felt."""
 
 MOST_BATCH_BYTES: Final = 256 * 1024
 MOST_BYTES: Final = 1_000_000
@@ -52,6 +56,7 @@ class Publisher:
         self._lanes: Lanes | None = None
         self.refused: str | None = None
         """Why a broker that answers does not let us in, or does not let us write; what to mend."""
+        self._forget_at = 0.0
         self._connecting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -123,14 +128,18 @@ class Publisher:
 
     def _may_not_write(self, error: TopicAuthorizationFailedError) -> None:
         user = access_to(self._bootstrap).username or "us, who are nobody there,"
-        sentence = f"Kafka at {self._bootstrap} does not let {user} write to {error}: grant it (docs/kafka-security.md)"
-        if sentence != self.refused:  # said once, until something is written again
-            self.refused = sentence
+        topic = ", ".join(map(str, error.args))
+        sentence = f"Kafka at {self._bootstrap} does not let {user} write to {topic}: grant it (docs/kafka-security.md)"
+        if sentence != self.refused:  # said once, until it is forgotten
             log.error("kafka_refuses_us", what_to_do=sentence)
+        self.refused = sentence
+        self._forget_at = time.monotonic() + FORGET_SECONDS
 
     async def trouble(self) -> str | None:
         """What is wrong between us and Kafka now, as a sentence that says what to mend; for readiness."""
         reachable = await self.reachable()
+        if reachable and time.monotonic() >= self._forget_at:
+            self.refused = None  # it may have been granted meanwhile: who is not ready gets no work to find out by
         if not reachable and access_to(self._bootstrap).protocol != "PLAINTEXT" and (why := await refusal(self._bootstrap, 2.0)):
             return why
         return self.refused or (None if reachable else f"Kafka does not answer at {self._bootstrap}")

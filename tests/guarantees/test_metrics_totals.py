@@ -106,12 +106,8 @@ async def test_the_topic_alone_has_the_whole_picture_through_kills_restores_and_
 
     await until(drifted)
     assert all(key.startswith("130602|retirement|") for key, _ in (await told(scene))[len(before) :])
-    await stage.rebuilt()  # from the cases
-    await until_told(scene, distinct)
-
-    # Totals alone that were spoilt are drift too, and set right.
+    # Totals alone that were spoilt are drift too, and all is set right from the cases.
     await stage.execute("update metrics.totals set applied = applied + 3 where county = '130607'")
-    assert await stage.fetchval("select count(*) from metrics.totals where county = '130607'")
     await stage.rebuilt()
     await until_told(scene, distinct)
 

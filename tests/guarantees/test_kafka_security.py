@@ -4,6 +4,9 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -19,19 +22,24 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 from aiokafka.structs import OffsetAndMetadata
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from deploy.local import acls
 from deploy.local.__main__ import app as commands
 from deploy.local.broker import Broker
 from deploy.local.kafka_admin import Grant, Operation, Pattern, Resource, admin_of, grant, grants, revoke
-from deploy.local.parts import free_ports, start, stop, until_ready
+from deploy.local.parts import LOOPBACK, free_ports, start, stop, until_ready
 from deploy.local.service import STORED, Needs
 from deploy.local.topics import create_topics
 from services.intake.main import build_api
 from services.intake.settings import Settings
 from shared.kafka import Access, Address, Topics
-from shared.kafka.access import client_options
+from shared.kafka.access import client_options, refusal
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.intake_support import SENDER, event, push
 from tests.utilities_support import events_of, records_of, running, until
@@ -41,10 +49,48 @@ SHORT = {spec.name.split(".")[1]: spec.name for spec in TOPICS.specs()}
 USERS = acls.read_users()
 
 
+@dataclass(frozen=True, slots=True)
+class TlsBroker(Broker):
+    """Listens over TLS too, as one in production does; ``certificate`` is its own, of 127.0.0.1, with its key."""
+
+    tls_port: int = 0
+    certificate: Path = Path()
+
+    def _properties(self) -> str:
+        more = {"listeners": f",TLS://{LOOPBACK}:{self.tls_port}", "listener.security.protocol.map": ",TLS:SASL_SSL"}
+        more["advertised.listeners"] = more["listeners"]
+        lines = [line + more.get(line.partition("=")[0], "") for line in Broker._properties(self).splitlines()]
+        login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        lines += [
+            f"listener.name.tls.scram-sha-512.sasl.jaas.config={login}",
+            "listener.name.tls.ssl.keystore.type=PEM",
+            f"listener.name.tls.ssl.keystore.location={self.certificate}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate signed by itself: with its key, as the broker takes it, and alone, as clients trust it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kafka")])
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), begin, begin + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(LOOPBACK))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+    both, alone = folder / "broker.pem", folder / "ca.pem"
+    both.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate)
+    alone.write_bytes(certificate)
+    return both, alone
+
+
 class Secured:
     """A broker whose users are those of the file."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: TlsBroker, folder: Path) -> None:
         self.broker = broker
         self.folder = folder
         self.passwords = {user: secrets.token_urlsafe(18) for user in USERS}
@@ -78,7 +124,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """Started once for all tests here; users and permissions made by the command, as an operator makes them."""
     folder = tmp_path_factory.mktemp("secured")
     ports = free_ports()
-    broker = Broker(folder / "kafka", next(ports), next(ports), next(ports))
+    certificate, _ = _make_certificate(folder)
+    broker = TlsBroker(folder / "kafka", next(ports), next(ports), next(ports), next(ports), certificate)
     broker.prepare()
     part = broker.part(folder / "kafka.log")
     process = start(part)
@@ -197,6 +244,24 @@ async def test_a_wrong_password_and_an_unknown_user_get_nothing(secured: Secured
         with pytest.raises(KafkaConnectionError):
             async with _producer(address):
                 pass
+
+
+async def test_over_tls_the_broker_is_known_by_its_certificate(secured: Secured) -> None:
+    place, password = f"{LOOPBACK}:{secured.broker.tls_port}", secured.passwords["province"]
+    trusting = Address(place, Access("SASL_SSL", username="province", password=password, cafile=secured.folder / "ca.pem"))
+    assert await _may_write(trusting, TOPICS.province_push)
+    assert not await _may_write(trusting, TOPICS.case_events)
+    told = {
+        "cannot be trusted": Access("SASL_SSL", username="province", password=password),
+        "does not let 'province' in": Access("SASL_SSL", username="province", password="x", cafile=secured.folder / "ca.pem"),
+        "SCRAM-SHA-256": Access("SASL_SSL", "SCRAM-SHA-256", "province", password, secured.folder / "ca.pem"),
+    }
+    for words, access in told.items():
+        assert words in str(await refusal(Address(place, access)))
+    assert await refusal(trusting) is None
+    # By another name than the certificate's the broker is nobody, whoever signed it.
+    elsewhere = Address(f"localhost:{secured.broker.tls_port}", trusting.access)
+    assert "cannot be trusted" in str(await refusal(elsewhere))
 
 
 async def test_what_the_file_does_not_grant_is_found_and_revoked(secured: Secured) -> None:

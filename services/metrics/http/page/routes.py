@@ -22,7 +22,6 @@ from shared.problems import ProblemError
 
 ROWS: Final = 100
 """Rows of one page of a list."""
-STREAM: Final = "/v1/stream"
 
 router = APIRouter(include_in_schema=False)
 router.include_router(login.router)
@@ -60,17 +59,12 @@ def _chosen(request: Request, today: Any) -> Chosen | Response:
         return message("请重新选择", str(error), status=422)
 
 
-def _streams(request: Request) -> bool:
-    return any(getattr(route, "path", None) == STREAM for route in request.app.routes)
-
-
 @router.get("/")
 async def home(request: Request, access: Granted, today: Today) -> Response:
     """The whole picture of one item."""
     chosen = _chosen(request, today)
     if isinstance(chosen, Response):
         return chosen
-    streams = _streams(request)
 
     async def make(db: Connection) -> str:
         standing = await board.standing(db, chosen)
@@ -78,7 +72,7 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
         few = await board.are_few(db)
         located = await halls.co_location(db, chosen.until)
         return text(
-            "home.html", it=chosen, s=standing, trend=trend, chart=chart(trend, chosen.measure), streams=streams,
+            "home.html", it=chosen, s=standing, trend=trend, chart=chart(trend, chosen.measure),
             peers=await board.peers(db, chosen, standing.ranking),
             changes=await board.changes(db, chosen) if few else None,
             fresh=await board.freshness(db) if few else None,
@@ -86,7 +80,7 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
             idle=await halls.idle_windows(db, chosen.until.replace(day=1), chosen.until),
         )  # fmt: skip
 
-    return await answered(request, access, ("home", chosen, streams), make)
+    return await answered(request, access, ("home", chosen), make)
 
 
 @router.get("/live")

@@ -33,7 +33,7 @@ function morphChildren(old, fresh) {
   }
 }
 
-const APART_MS = 400, SETTLED_MS = 1200, RETRY_MS = 5000, POLL_MS = 3000;
+const APART_MS = 400, SETTLED_MS = 1200, RETRY_MS = 5000;
 // The stream tells of totals; a correction that only moves a case to another day changes none.
 const ANYHOW_MS = 30000;
 let asking = false, again = false;
@@ -79,13 +79,13 @@ function follow() {
   const stream = new EventSource(live.dataset.stream);
   for (const name of ["open", "county-metric", "reset"]) stream.addEventListener(name, moved);
   stream.addEventListener("error", () => {
-    say("连接中断,正在重试;下面是中断前的数字");
-    // A stream that was refused for good does not come back by itself.
+    // One that was refused, as while Kafka is away, does not come again by itself; the figures can be asked for all the same.
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
+    refresh();
   });
 }
 
 if (live) {
-  if (live.dataset.stream) follow();
-  setInterval(() => { if (!document.hidden) refresh(); }, live.dataset.stream ? ANYHOW_MS : POLL_MS);
+  follow();
+  setInterval(() => { if (!document.hidden) refresh(); }, ANYHOW_MS);
 }

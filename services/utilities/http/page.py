@@ -10,7 +10,7 @@ import hmac
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -29,6 +29,8 @@ from shared.clock import SHANGHAI, business_day
 from shared.events.progress import ANOMALY_WORDS, AnomalyCode
 from shared.events.utility import Level
 from shared.kafka import Publisher, Topics
+from shared.pages import HEADERS as COMMON
+from shared.pages import is_own_form
 from shared.postgres import Pool
 from shared.problems import ProblemError
 from shared.push import Edge
@@ -38,16 +40,10 @@ MOST_SHOWN: Final = 300
 """Rows of one list on a page; the sheet to go on with has all."""
 
 HEADERS: Final = {
+    **COMMON,
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
-    "Cache-Control": "no-store",
-    # Not no-referrer: browsers would then send forms with `Origin: null`.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -86,15 +82,6 @@ def go(path: str) -> RedirectResponse:
 def form_token(session: str) -> str:
     """What a form of this session carries: nobody who does not read our pages knows it."""
     return hashlib.sha256(f"form of {session}".encode()).hexdigest()
-
-
-def is_own_form(request: Request) -> bool:
-    """Whether the browser says that a page of ours sent the form; one that says nothing is believed."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
 
 
 def routes(

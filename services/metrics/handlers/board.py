@@ -19,8 +19,10 @@ from shared.postgres import Connection
 
 MONTHS: Final = 24
 """Months of the trend."""
-MOST_READ: Final = 300_000
-"""Up to so many cases all of them are read for a page (about 0.1 s a hundred thousand); beyond, a page of its own does it."""
+MOST_READ: Final = 200_000_000
+"""Bytes of cases up to which a view of the page reads them all: about 300,000 cases, and 0.1 s for each 100,000."""
+MOST_RECOUNTED: Final = 20_000_000
+"""Likewise up to which a view recounts them: about 30,000 cases, and 1 s for each 100,000. Beyond, a page of its own does."""
 MOST_CHANGES: Final = 2_000
 MOST_SHOWN: Final = 50
 MOST_JOINT: Final = 100
@@ -81,10 +83,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Each source with its cases and when it last recorded anything; and the recount of this moment."""
+    """Each source with its cases and when it last recorded anything; and the recount of this moment, unless there are many."""
 
     sources: Sequence[tuple[str, int, datetime]]
-    drift: Drift
+    drift: Drift | None
 
 
 async def standing(db: Connection, chosen: Chosen, low: int = 10) -> Standing:
@@ -123,7 +125,7 @@ async def peers(db: Connection, chosen: Chosen, ranking: Ranking) -> list[PeerGr
 
 async def are_few(db: Connection) -> bool:
     """Whether there are so few cases that a page may read them all."""
-    return await store.estimate(db) <= MOST_READ
+    return await store.size(db) <= MOST_READ
 
 
 async def changes(db: Connection, chosen: Chosen) -> Changes:
@@ -152,7 +154,7 @@ def _instant(day: date) -> int:
 async def freshness(db: Connection) -> Freshness:
     """How fresh each source is, and whether the counters are what the cases say."""
     sources = [(source, cases, explain.instant(latest)) for source, cases, latest in await store.sources(db)]
-    return Freshness(sources, await find_drift(db))
+    return Freshness(sources, await find_drift(db) if await store.size(db) <= MOST_RECOUNTED else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
 
+from deploy.local.acls import bring_about, read_users
 from deploy.local.broker import Broker, ensure_jars
 from deploy.local.database import Database, binaries
 from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, port_is_free
@@ -67,9 +68,13 @@ class Ports:
     def postgres(self) -> int:
         return self.base + 6
 
+    @property
+    def sasl(self) -> int:
+        return self.base + 14
+
     def all(self) -> dict[int, str]:
         """Each port with the part that listens there."""
-        own = {self.kafka: "kafka", self.controller: "kafka's controller", self.postgres: "postgres"}
+        own = {self.kafka: "kafka", self.controller: "kafka's controller", self.sasl: "kafka for users", self.postgres: "postgres"}
         return own | {self.of(service, process): f"{service} {process}" for service, process in PROCESSES}
 
     def refuse_taken(self) -> None:
@@ -119,7 +124,7 @@ async def running(folder: Path, ports: Ports, console: Console) -> AsyncIterator
 
 
 async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Supervisor) -> Endpoints:
-    broker = Broker(state.kafka, ports.kafka, ports.controller)
+    broker = Broker(state.kafka, ports.kafka, ports.controller, ports.sasl)
     database = Database(state.postgres, ports.postgres, secrets.postgres["admin"])
     needs = Needs(
         kafka=broker.address,
@@ -140,6 +145,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
         await supervisor.start(broker.part(state.log("kafka")))
         with _explained("kafka's topics could not be made", state.log("kafka")):
             await create_topics(broker.address, Topics().specs())
+            await bring_about(broker.address, read_users(), Topics().prefix, apply=True, passwords=secrets.kafka)
 
     async def postgres() -> None:
         await asyncio.to_thread(database.prepare)
@@ -158,7 +164,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
     except* StackError as errors:
         raise _first(errors) from None
     await supervisor.start(*(_service(state, ports, needs, service, process) for service, process in PROCESSES))
-    endpoints = _endpoints(ports, secrets, broker.address, database.admin_dsn())
+    endpoints = _endpoints(ports, secrets, broker, database.admin_dsn())
     write_private(state.endpoints, endpoints)
     return endpoints
 
@@ -194,11 +200,13 @@ async def _import_registry(state: State, variables: dict[str, str]) -> None:
     state.registry_stamp.write_text(digest)
 
 
-def _endpoints(ports: Ports, secrets: Secrets, kafka: str, postgres: str) -> Endpoints:
+def _endpoints(ports: Ports, secrets: Secrets, broker: Broker, postgres: str) -> Endpoints:
     urls: Endpoints = {service: f"http://{LOOPBACK}:{ports.of(service, 'api')}" for service in SERVICES}
     return {
         **urls,
-        "kafka": kafka,
+        "kafka": broker.address,
+        "kafka_sasl": broker.sasl_address,
+        "kafka_users": {user: {"password": password} for user, password in secrets.kafka.items()},
         "postgres": postgres,
         "senders": {
             SENDER: {"secret": secrets.sender, "source": SENDER_SOURCE},

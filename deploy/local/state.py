@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from pydantic import BaseModel, ValidationError
 
+from deploy.local.acls import read_users
 from deploy.local.parts import ROOT, StackError
 from deploy.local.service import STORED
 from shared.receipts import new_key
@@ -136,7 +137,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 class Secrets(BaseModel):
-    """All secrets of one state folder. ``postgres`` is by role, ``companies`` by company id."""
+    """All secrets of one state folder. ``postgres`` is by role, ``companies`` by company id, ``kafka`` by user of its file."""
 
     postgres: dict[str, str]
     sender: str
@@ -144,6 +145,7 @@ class Secrets(BaseModel):
     reader_token: str
     operator_token: str
     sandbox: str = ""
+    kafka: dict[str, str] = {}
 
     @classmethod
     def of(cls, state: State, companies: Iterable[str]) -> Self:
@@ -179,6 +181,7 @@ class Secrets(BaseModel):
         changed = {
             "companies": kept.companies | added,
             "postgres": kept.postgres | roles,
+            "kafka": {user: kept.kafka.get(user) or secrets.token_urlsafe(24) for user in read_users()},
             "sender": sample["secrets"][0],
             "sandbox": sandbox["secrets"][0],
         }

@@ -11,13 +11,17 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from deploy.local.broker import Broker, ensure_jars
 from deploy.local.parts import free_ports, start, stop, until_ready
 from tests import load
-from tests.guarantees.scene import Measured, Scene, moments
+from tests.conftest import Credentials, Services
+from tests.guarantees.scene import Measured, Scene, moments, once
+from tests.guarantees.test_metrics_totals import expected, until_told
+from tests.metrics_support import until
 from tests.oracle import Event
 
 
@@ -56,12 +60,31 @@ def kafka(node: Node) -> str:
     return node.broker.address
 
 
+async def _answered(client: httpx.AsyncClient, path: str, status: int) -> httpx.Response | None:
+    async with client.stream("GET", path) as answer:
+        if answer.status_code == 200 and path == "/v1/stream":
+            return None
+        await answer.aread()
+        return answer if answer.status_code == status else None
+
+
 async def test_a_broker_that_restarts_under_load_is_counted_on_from_where_it_was(
-    scene: Scene, node: Node, measured: Measured
+    scene: Scene, node: Node, measured: Measured, service: Services, credentials: Credentials
 ) -> None:
     draw = random.Random(45)
     told: list[Event] = []
     await scene.worker(BATCH_RECORDS="50")
+    api = await service("metrics", "api")
+    headers = {"Authorization": f"Bearer {credentials.reader_token}"}
+
+    async def answers(path: str, status: int) -> httpx.Response:
+        """Waits until ``path`` is answered so; who follows needs Kafka, who reads figures does not."""
+        async with httpx.AsyncClient(base_url=api.url, headers=headers, trust_env=False, timeout=30) as client:
+            assert (await client.get("/v1/counts")).status_code == 200
+            found: httpx.Response = await once(lambda: _answered(client, path, status))
+            return found
+
+    await answers("/v1/snapshot", 200)
     for seed, how in ((45, signal.SIGTERM), (46, signal.SIGKILL)):
         distinct, arriving = load.season(seed, cases=1000)
         told += distinct
@@ -71,6 +94,8 @@ async def test_a_broker_that_restarts_under_load_is_counted_on_from_where_it_was
         await scene.until_taken(before + goal // 2)
         await asyncio.sleep(delay)
         await node.end(how)
+        for path in ("/v1/snapshot", "/v1/stream"):
+            assert "retry-after" in (await answers(path, 503)).headers
         await node.start()
         back = time.monotonic()
         # One record more than the log holds: it must be sent, fetched and counted since.
@@ -80,3 +105,11 @@ async def test_a_broker_that_restarts_under_load_is_counted_on_from_where_it_was
         # Batches that were sent again are in the log twice: counted by what is there, not by what was sent.
         await scene.until_all_taken()
         await scene.exact(told)
+        await until_told(scene, told)
+    wanted = expected(told)
+
+    async def whole_picture() -> bool:
+        rows = (await answers("/v1/snapshot", 200)).json()["rows"]
+        return {f"{row['county']}|{row['item']}|{row['measure']}": row["total"] for row in rows} == wanted
+
+    await until(whole_picture)

@@ -9,9 +9,10 @@ from fastapi.responses import RedirectResponse, Response
 
 from services.metrics.domain import sessions
 from services.metrics.http import sessions as cookies
-from services.metrics.http.access import Access, Granted
+from services.metrics.http.access import RETRY_SECONDS, Access, Granted
 from services.metrics.http.page.rendering import HEADERS, message, render
 from shared.pages import is_own_form
+from shared.postgres import Unavailable, passes
 from shared.push import read_body
 
 router = APIRouter(include_in_schema=False)
@@ -71,7 +72,11 @@ async def begin(request: Request, access: Granted) -> Response:
     form, now = await _form(request), access.clock()
     if link := form.get("link"):
         ticket = sessions.read("link", link, access.tokens, now)
-        if ticket is None or not await cookies.spend(access.pool, ticket, now):
+        try:
+            fresh = ticket is not None and await cookies.spend(access.pool, ticket, now)
+        except Unavailable as error:
+            return away(error)
+        if ticket is None or not fresh:
             return message("链接已失效", *SPENT, status=403)
         role: str | None = ticket.role
     else:
@@ -90,11 +95,23 @@ async def end(request: Request, access: Granted) -> Response:
     if not is_own_form(request):
         return foreign()
     now = access.clock()
-    ticket = await cookies.session_of(request.cookies, access.tokens, access.pool, now)
-    if ticket is not None:
-        await cookies.spend(access.pool, ticket, now)
+    try:
+        ticket = await cookies.session_of(request.cookies, access.tokens, access.pool, now)
+        if ticket is not None:
+            await cookies.spend(access.pool, ticket, now)
+    except Unavailable as error:
+        return away(error)
     response = message("已退出", "下次查看时请重新登录。")
     cookies.forget(response, secure=access.secure)
+    return response
+
+
+def away(error: Exception) -> Response:
+    """The database does not answer; a statement of ours that fails is raised again, for it stays our fault."""
+    if not passes(error):
+        raise error
+    response = message("暂时无法使用", "数据库正在恢复,请稍后刷新本页。", status=503)
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response
 
 

@@ -10,14 +10,14 @@ from fastapi.responses import Response
 from services.metrics.handlers import board, checking, explain, halls, installations
 from services.metrics.handlers.board import Chosen
 from services.metrics.http import paging
-from services.metrics.http.access import RETRY_SECONDS, Access, Granted, Today
+from services.metrics.http.access import Access, Granted, Today
 from services.metrics.http.page import choosing, login, words
 from services.metrics.http.page.choosing import BadChoice
 from services.metrics.http.page.rendering import HERE, chart, message, page, text
 from services.metrics.http.sessions import session_of
 from services.metrics.store.explain import Place
 from shared import counties
-from shared.postgres import Connection, Unavailable, passes
+from shared.postgres import Connection, Unavailable
 from shared.problems import ProblemError
 
 ROWS: Final = 100
@@ -45,11 +45,7 @@ async def answered(request: Request, access: Access, question: Hashable, make: M
     except ProblemError:
         return message("请重新选择", "地址不完整,请从第一页重新翻起。", status=422)
     except Unavailable as error:
-        if not passes(error):
-            raise
-        response = message("暂时无法使用", "数据库正在恢复,请稍后刷新本页。", status=503)
-        response.headers["Retry-After"] = str(RETRY_SECONDS)
-        return response
+        return login.away(error)
 
 
 def _chosen(request: Request, today: Any) -> Chosen | Response:

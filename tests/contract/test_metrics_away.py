@@ -39,11 +39,16 @@ async def test_a_database_that_is_away_is_a_503_that_says_when_to_ask_again(
     client: httpx.AsyncClient, database: TestDatabase
 ) -> None:
     assert (await client.get("/v1/unplaced")).status_code == 200
+    session = (await client.post("/session", data={"token": "reader"})).cookies
+    client.cookies.update(session)
+    assert "总数与排名" in (await client.get("/")).text
     server, _, name = database.admin_dsn.rpartition("/")
     await _run(f"{server}/postgres", f'drop database "{name}" with (force)')
     answer = await client.get("/v1/unplaced")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert (answer.json()["type"], answer.headers["retry-after"]) == ("urn:onething:problem:database-away", "5")
+    for page in (await client.get("/"), await client.post("/logout")):
+        assert (page.status_code, page.headers["retry-after"], "暂时无法使用" in page.text) == (503, "5", True)
 
 
 async def test_a_statement_of_ours_that_fails_is_not_called_a_database_that_is_away(

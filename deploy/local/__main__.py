@@ -112,18 +112,28 @@ def topics(
     kafka: Annotated[str, typer.Option(help="host:port of a broker")],
     prefix: Annotated[str, typer.Option(help="first part of the topics' names")] = "onething",
     replication: Annotated[int, typer.Option(help="copies of each partition")] = 1,
+    protocol: acls.ProtocolOption = None,
+    user: acls.UserOption = "",
+    password_file: acls.PasswordOption = None,
+    cafile: acls.CafileOption = None,
 ) -> None:
     """Create the topics that are missing on a broker, for a deployment other than the local one."""
     from aiokafka.errors import KafkaError
 
     from deploy.local.topics import create_topics
-    from shared.kafka import Topics
+    from shared.kafka import Address, Topics
+
+    try:
+        address = Address(kafka, acls.access_of(protocol, user, password_file, cafile))
+    except StackError as error:
+        problems.print(shown(error), highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
 
     async def create() -> list[str]:
         async with asyncio.timeout(120):
             while True:
                 try:
-                    return await create_topics(kafka, Topics(prefix).specs(), replication=replication)
+                    return await create_topics(address, Topics(prefix).specs(), replication=replication)
                 except (KafkaError, OSError) as error:
                     problems.print(f"{kafka} does not take it yet ({type(error).__name__}): trying again", highlight=False)
                     await asyncio.sleep(2)

@@ -20,6 +20,11 @@ from shared.kafka.topics import Topics
 
 FILE: Final = ROOT / "deploy/kafka/acls.toml"
 
+ProtocolOption = Annotated[str | None, typer.Option(help="SASL_SSL with a user, unless said otherwise; or SASL_PLAINTEXT")]
+UserOption = Annotated[str, typer.Option(help="who asks: a super user of the cluster")]
+PasswordOption = Annotated[Path | None, typer.Option(help="that user's password, in the first line of this file")]
+CafileOption = Annotated[Path | None, typer.Option(help="certificates that the brokers' are signed with")]
+
 console = Console(soft_wrap=True, highlight=False)
 problems = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -157,20 +162,25 @@ def register(app: typer.Typer) -> None:
         passwords: Annotated[
             Path | None, typer.Option(help='JSON {"<user>": "<password>"}, mode 0600: these users are made, or get that password')
         ] = None,
-        protocol: Annotated[str | None, typer.Option(help="SASL_SSL with a user, unless said otherwise; or SASL_PLAINTEXT")] = None,
-        user: Annotated[str, typer.Option(help="who asks: a super user of the cluster")] = "",
-        password_file: Annotated[Path | None, typer.Option(help="that user's password, in the first line")] = None,
-        cafile: Annotated[Path | None, typer.Option(help="certificates that the brokers' are signed with")] = None,
+        protocol: ProtocolOption = None,
+        user: UserOption = "",
+        password_file: PasswordOption = None,
+        cafile: CafileOption = None,
     ) -> None:
         """Compare Kafka's permissions with deploy/kafka/acls.toml, or make them so; doing it again changes nothing."""
         try:
-            raise typer.Exit(_run(kafka, prefix, file, apply, passwords, _access(protocol, user, password_file, cafile)))
+            raise typer.Exit(_run(kafka, prefix, file, apply, passwords, access_of(protocol, user, password_file, cafile)))
         except StackError as error:
             problems.print(f"[red]✗[/red] {error}")
             raise typer.Exit(1) from None
 
 
-def _access(protocol: str | None, user: str, password_file: Path | None, cafile: Path | None) -> Access:
+def access_of(protocol: str | None, user: str, password_file: Path | None, cafile: Path | None) -> Access:
+    """How the options have us get in.
+
+    Raises:
+        StackError: they do not go together, or a file cannot be used.
+    """
     if user and password_file is None:
         raise StackError("--user needs --password-file")
     chosen: Any = protocol or ("SASL_SSL" if user else "SSL" if cafile else "PLAINTEXT")

@@ -13,7 +13,12 @@ from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
@@ -52,7 +57,11 @@ async def start_patiently(broker: KafkaBroker) -> None:
         try:
             await broker.start()
         except (KafkaError, OSError) as error:
-            log.warning("kafka_unreachable", retry_in=LAST_BACKOFF_SECONDS / 5, error=type(error).__name__)
+            if isinstance(error, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
+                what = f"Kafka does not let us read: {type(error).__name__} {', '.join(map(str, error.args))}"
+                log.error("kafka_refuses_us", retry_in=LAST_BACKOFF_SECONDS / 5, what_to_do=f"{what} (docs/kafka-security.md)")
+            else:
+                log.warning("kafka_unreachable", retry_in=LAST_BACKOFF_SECONDS / 5, error=type(error).__name__)
             await broker.stop()
             await asyncio.sleep(LAST_BACKOFF_SECONDS / 5)
         else:

@@ -36,7 +36,7 @@ from deploy.local.kafka_admin import Grant, Operation, Pattern, Resource, admin_
 from deploy.local.parts import LOOPBACK, free_ports, start, stop, until_ready
 from deploy.local.service import STORED, Needs
 from deploy.local.topics import create_topics
-from services.intake.main import build_api
+from services.intake.main import build_api, build_worker
 from services.intake.settings import Settings
 from shared.kafka import Access, Address, Topics
 from shared.kafka.access import client_options, refusal
@@ -300,6 +300,13 @@ async def test_who_is_refused_is_told_what_to_mend(
     logged = capfd.readouterr().out
     assert logged.count("kafka_refuses_us") >= 2
     assert not any(password in logged for password in secured.passwords.values())
+    async with running(build_worker(secured.settings("province", "province", credentials))) as client:
+
+        async def told() -> bool:
+            return "does not let us read: GroupAuthorizationFailedError onething-intake" in capfd.readouterr().out
+
+        await until(told)
+        assert (await client.get("/readyz")).json()["wrong"] == {"province-push": "not consuming yet"}
 
 
 async def test_every_process_works_as_its_own_user_alone(

@@ -47,13 +47,13 @@ class Load:
         if length > MOST_BYTES:
             raise too_large()
         if self._used + max(length, LEAST_SHARE) > self._most:
-            raise _busy()
+            raise busy()
         return Share(self)
 
     def take(self, size: int) -> None:
         """Counts ``size`` more bytes, which may be negative."""
         if size > 0 and self._used + size > self._most:
-            raise _busy()
+            raise busy()
         self._used += size
 
 
@@ -164,7 +164,8 @@ def too_large() -> ProblemError:
     )
 
 
-def _busy() -> ProblemError:
+def busy() -> ProblemError:
+    """503: nothing of the request was stored."""
     return ProblemError(
         503, "busy", "too much is under way here, and nothing of this request was stored: send the same events again",
         retry_after=RETRY_WHEN_BUSY_SECONDS,

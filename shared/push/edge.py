@@ -19,6 +19,7 @@ from shared.push.body import Load, read_body
 from shared.push.framing import Push, Unpack, parse
 from shared.push.limits import Limits
 from shared.push.peers import Peers
+from shared.push.turns import Turns
 from shared.receipts import Receipts
 from shared.signing import Key, Party, SignatureError, verify
 from shared.signing.party import CHANNEL, STANDARD
@@ -60,6 +61,7 @@ class Edge:
         self._peers = peers or Peers()
         self._load = Load(service, most_bytes)
         self._limits = Limits()
+        self._turns = Turns()
         self._told: dict[str, float] = {}
 
     @contextlib.asynccontextmanager
@@ -73,11 +75,12 @@ class Edge:
             ProblemError: as ``DESIGN.md`` §4 has it; nothing was judged, published or parked.
         """
         try:
+            self._turns.refuse_when_long()
             share = self._load.share(request)
         except ProblemError as error:
             self._count(error)
             raise
-        with share:
+        with share, contextlib.ExitStack() as after:
             try:
                 body = await read_body(request, share)
                 self.authenticate(request, sender, party, body)
@@ -89,6 +92,8 @@ class Edge:
                 if people.is_somebodys(push.request_id):
                     # It would be in the origin of whatever is parked.
                     raise ProblemError(400, "personal-data", "webhook-id holds an identity number or a phone's: use another id")
+                await self._turns.enter(len(push.items))
+                after.callback(self._turns.leave, len(push.items))
                 self._limits.charge(sender, rate, len(push.items))
             except ProblemError as error:
                 self._count(error)

@@ -25,7 +25,7 @@ class Settings(KafkaSettings, BaseSettings):
     page_url: str = ""
     """Where people reach the page; with ``https://`` its cookie goes no other way."""
     pool_size: int = 8
-    batch_records: int = 8_000
+    batch_records: int = 6_000
     most_unusable: float = Field(0.5, ge=0, le=1)
     """The share of a batch above which the worker halts instead of parking it; 1 lets everything be parked."""
     most_unusable_in_a_row: int = Field(200, ge=0)

@@ -109,8 +109,6 @@ async def ours(stage: Stage, prefix: str = "bench-intake") -> AsyncIterator[Edge
     senders.write_text(json.dumps({SENDER: {"source": SOURCE, "secrets": [secret]}}))
     receipt_key = stage.folder / "receipt.pem"
     receipt_key.write_bytes(new_key())
-    receipt_key = stage.folder / "receipt.pem"
-    receipt_key.write_bytes(new_key())
     needs = Needs(
         kafka=stage.broker.address, topic_prefix=topics.prefix, dsns={}, senders_file=senders, companies_file=Path("none"),
         reader_token="", operator_token="", receipt_key_file=receipt_key,

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.pusher`` is told by its environment. ``closed``: each of ``connections`` sends its next request when the last
 one is answered. ``open``: requests are due at ``per_second``, whether earlier ones were answered or not; what finds no connection
-free is not sent, but counted as late.
+free is not sent, but counted as late. ``get`` is as ``closed``, and asks instead of pushing.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import uvloop
 
 from benchmarks import rival
 from benchmarks.load import Workload
-from benchmarks.pushes import Request, requests
+from benchmarks.pushes import Request, questions, requests
 from benchmarks.rival import Clock
 
 TICK_SECONDS: Final = 0.005
@@ -175,10 +175,12 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def prepared(given: dict[str, Any]) -> Sequence[Request]:
     """The requests that this process is told to send."""
+    host = given["url"].rpartition("/")[2]
+    if given["how"] == "get":
+        return questions(given["paths"], host, given["token"])
     batch, count = given["batch"], given["requests"]
     size = (batch or 1) * count
     load = Workload(given["seed"], size, -(-size // 3))
-    host = given["url"].rpartition("/")[2]
     return requests(load, batch, count, path=given["path"], host=host, secret=given["secret"], plain=given["secret"] is None)
 
 

@@ -48,6 +48,8 @@ class Request:
     host: str
     key: Key | None
     name: str
+    verb: str = "POST"
+    token: str | None = None
     _signed: float = field(default=-SIGNED_SECONDS)
     _head: bytes = field(default=b"")
 
@@ -61,14 +63,21 @@ class Request:
 
     def _headed(self) -> bytes:
         lines = [
-            f"POST {self.path} HTTP/1.1", f"host: {self.host}", f"content-type: {self.media_type}",
+            f"{self.verb} {self.path} HTTP/1.1", f"host: {self.host}", f"content-type: {self.media_type}",
             f"content-length: {len(self.body)}",
         ]  # fmt: skip
+        if self.token is not None:
+            lines.append(f"authorization: Bearer {self.token}")
         if self.key is not None:
             stamp = int(time.time())
             signature = self.key.sign(self.name, stamp, self.body)
             lines += [f"webhook-id: {self.name}", f"webhook-timestamp: {stamp}", f"webhook-signature: {signature}"]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def questions(paths: Sequence[str], host: str, token: str) -> Sequence[Request]:
+    """A GET of each path, by a reader."""
+    return [Request(b"", (), path, MEDIA_TYPE, host, None, path, "GET", token) for path in paths]
 
 
 def requests(

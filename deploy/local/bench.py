@@ -117,6 +117,24 @@ def stream(
     _keep(report, file)
 
 
+@app.command(epilog="Example: ./onething bench page --json page.json")
+def page(
+    seconds: Annotated[float, typer.Option(min=1, help="How long /v1/ranking is asked, each time.")] = 10.0,
+    per_second: Annotated[int, typer.Option(min=50, help="Events that come in meanwhile.")] = 2_000,
+    probes: Annotated[int, typer.Option(min=1, max=180, help="Events that the browser is to show.")] = 100,
+    file: Annotated[Path | None, typer.Option("--json", help="Where the figures go, with the machine and the command.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small, under a minute: shows that all of it runs, no more.")] = False,
+) -> None:
+    """Reading while events come in: /v1/ranking on one process, and how soon a real browser shows what was accepted."""
+    from benchmarks import page as of_page
+
+    plan = of_page.QUICK if quick else of_page.Plan(seconds=seconds, per_second=per_second, probes=probes)
+    report = _measured(lambda step: of_page.run(plan, step))
+    for line in of_page.lines(report):
+        console.print(line, highlight=False)
+    _keep(report, file)
+
+
 @app.command(epilog="Example: ./onething bench scale 5m.json")
 def scale(
     file: Annotated[

@@ -3,7 +3,8 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -11,7 +12,7 @@ from typing import Any, Final, Self
 from cryptography.hazmat.primitives.hashes import SM3
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from shared import people
+from shared import meters, people
 from shared.events import parked
 from shared.events.envelope import Envelope, encode
 from shared.people import PERSONAL
@@ -170,3 +171,9 @@ def parked_event(
         specversion="1.0", id=parked_id(origin), source=f"urn:onething:{service}", type=parked.TYPE, subject=origin, time=at
     )
     return encode(envelope, body)
+
+
+def count_parked(service: str, reasons: Iterable[str]) -> None:
+    """Counts records that were parked by ``service``, for Prometheus; call once they are durable."""
+    for reason, number in Counter(reasons).items():
+        meters.PARKED.labels(service, reason).inc(number)

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
+from shared import meters
+
 Pool: TypeAlias = asyncpg.Pool
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -57,6 +59,11 @@ async def open_pool_unasked(dsn: str, *, application: str, size: int = 8, **serv
 async def _pool(dsn: str, application: str, least: int, most: int, server_settings: Mapping[str, str]) -> Pool:
     settings = {"application_name": application, **server_settings}
     pool: Pool = await asyncpg.create_pool(dsn, min_size=least, max_size=most, server_settings=settings, command_timeout=60)
+    # Asked when it is scraped. Of two pools of one name, the one that was opened last is shown.
+    for state, number in {
+        "busy": lambda: pool.get_size() - pool.get_idle_size(), "idle": pool.get_idle_size, "most": pool.get_max_size,
+    }.items():  # fmt: skip
+        meters.CONNECTIONS.labels(application, state).set_function(number)
     return pool
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import structlog
-from prometheus_client import Gauge
+
+from shared import meters
 
 log = structlog.get_logger()
 
 LOOK_SECONDS: Final = 1.0
 """How often the file is looked at, while it is asked for at all."""
-
-BROKEN: Final = Gauge("onething_file_broken", "1 while a watched file cannot be read and its former content is in force.", ["file"])
 
 Content = TypeVar("Content")
 _Stamp = tuple[int, int, int]
@@ -38,7 +37,7 @@ class Reloaded(Generic[Content]):
         self._read = read
         self._errors = errors
         self._monotonic = monotonic
-        self._broken = BROKEN.labels(file.name)
+        self._broken = meters.FILE_BROKEN.labels(file.name)
         self._looked = monotonic()
         self._stamp = self._stat()
         self._content = read(file)

@@ -6,7 +6,6 @@ import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from re import Pattern
 from typing import Final
 
 import uvicorn
@@ -17,14 +16,27 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared import meters
 from shared.problems import ProblemError
+from shared.timing import Timed
 
 Check = Callable[[], Awaitable[str | None]]
 """Gives ``None`` when the part works, else what is wrong."""
 
 
-def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
-    """Adds ``/livez``, ``/readyz`` (200, or 503 with what is wrong) and ``/metrics``."""
+def add_health(app: FastAPI, process: meters.Process, checks: Mapping[str, Check]) -> None:
+    """Adds ``/livez``, ``/readyz`` (200, or 503 with what is wrong) and ``/metrics``, and has requests timed.
+
+    Call it when all other middleware stands: what comes later is not timed.
+    """
+    registry = meters.registry(process)
+    app.add_middleware(Timed)
+
+    async def wrong() -> dict[str, str]:
+        found = await asyncio.gather(*(check() for check in checks.values()))
+        for name, what in zip(checks, found, strict=True):
+            meters.READY.labels(name).set(what is None)
+        return {name: what for name, what in zip(checks, found, strict=True) if what is not None}
 
     @app.get("/livez", tags=["health"])
     async def livez() -> dict[str, str]:
@@ -32,29 +44,31 @@ def add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
 
     @app.get("/readyz", tags=["health"], responses={503: {"description": "Not ready; says which part is not."}})
     async def readyz() -> JSONResponse:
-        found = await asyncio.gather(*(check() for check in checks.values()))
-        wrong = {name: what for name, what in zip(checks, found, strict=True) if what is not None}
-        return JSONResponse({"status": "not ready" if wrong else "ready", "wrong": wrong}, 503 if wrong else 200)
+        found = await wrong()
+        return JSONResponse({"status": "not ready" if found else "ready", "wrong": found}, 503 if found else 200)
 
     @app.get("/metrics", tags=["health"], response_class=Response)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        await wrong()
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Shortcut:
     """ASGI middleware: requests of one method and path go to an endpoint, everything else to ``app``."""
 
-    def __init__(self, app: ASGIApp, method: str, path: Pattern[str], endpoint: Callable[..., Awaitable[Response]]) -> None:
+    def __init__(self, app: ASGIApp, method: str, route: APIRoute) -> None:
         self._app = app
         self._method = method
-        self._path = path
-        self._endpoint = endpoint
+        self._route = route
+        self._path = route.path_regex
+        self._endpoint = route.endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fits = self._path.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == self._method else None
         if fits is None:
             await self._app(scope, receive, send)
             return
+        scope["route"] = self._route
         try:
             response = await self._endpoint(request=Request(scope, receive, send), **fits.groupdict())
         except ProblemError as error:
@@ -79,7 +93,7 @@ def answer_directly(app: FastAPI, router: APIRouter, path: str, method: str) -> 
     needs = route.dependant
     if needs.dependencies or needs.query_params or needs.header_params or needs.cookie_params or needs.body_params:
         raise ValueError(f"{method} {path} has parameters that FastAPI reads")
-    app.add_middleware(_Shortcut, method=method, path=route.path_regex, endpoint=route.endpoint)
+    app.add_middleware(_Shortcut, method=method, route=route)
 
 
 STARTUP_FAILED: Final = 3

@@ -7,7 +7,6 @@ from uuid import UUID
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
-from prometheus_client import Counter
 
 from services.intake.domain import Sender
 from services.intake.handlers import indexing, taking
@@ -18,8 +17,6 @@ from shared.unusable import MostlyUnusable
 
 GROUP: Final = "onething-intake"
 INDEX_GROUP: Final = "onething-intake-index"
-
-INDEXED = Counter("onething_intake_indexed_total", "Records that were indexed.", ["topic"])
 
 Take = Callable[[Pool, str, int, int, Sequence[Record]], Awaitable[int]]
 """A use case that indexes a partition's records: pool, topic, partition, expected offset, records."""
@@ -57,9 +54,7 @@ class Index:
                 raise Halt(str(error)) from error
 
     async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
-        following = await self._take(self._pool, partition.topic, partition.partition, expected, records)
-        INDEXED.labels(partition.topic).inc(len(records))
-        return following
+        return await self._take(self._pool, partition.topic, partition.partition, expected, records)
 
 
 def subscribe(broker: KafkaBroker, topics: Topics, handler: ProvincePush, batch_records: int) -> PartitionConsumer:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from services.intake import kafka
 from services.intake.domain import Sender
-from services.intake.handlers import indexing
+from services.intake.handlers import indexing, observing
 from services.intake.handlers.mending import Mender
 from services.intake.handlers.taking import Taking
 from services.intake.http import parked, push, status
@@ -82,7 +82,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(status.routes(senders, index, topics, edge))
     app.include_router(parked.routes(index, Mender(senders, lambda: publisher, topics, clock), metrics))
     app.include_router(key_set(receipts))
-    web.add_health(app, {"kafka": publisher.trouble})
+    web.add_health(app, "intake api", {"kafka": publisher.trouble})
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:
@@ -138,6 +138,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
                 indexes = kafka.subscribe_index(broker, topics, pool, known, settings.batch_records)
                 consumers.extend(indexes)
                 tasks.append(asyncio.create_task(indexing.note_for_ever(pool, lambda: kafka.ends(indexes), clock)))
+                tasks.append(asyncio.create_task(observing.watch(pool, clock)))
             yield
             for task in tasks:
                 task.cancel()
@@ -164,7 +165,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     checks = {"kafka": publisher.trouble, "province-push": consuming(slice(1))}
     if settings.postgres_dsn is not None and settings.postgres_dsn.get_secret_value():
         checks |= {"postgres": indexed, "index": consuming(slice(1, None))}
-    web.add_health(app, checks)
+    web.add_health(app, "intake worker", checks)
     return app
 
 

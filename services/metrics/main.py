@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.metrics import rebuild
-from services.metrics.handlers import checking, counting, following
+from services.metrics.handlers import checking, counting, following, observing
 from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.handlers.streaming import Hub
 from services.metrics.http import cases, figures, halls, installations, notices, stream, what_if
@@ -107,7 +107,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(what_if.router)
     app.include_router(stream.router)
     app.include_router(page.router)
-    web.add_health(app, {"postgres": database})
+    web.add_health(app, "metrics api", {"postgres": database})
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:
@@ -120,7 +120,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     return app
 
 
-def build_worker(settings: Settings) -> FastAPI:
+def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     """The worker: consumers, the folder of counter deltas, and a small app that shows their health.
 
     Raises:
@@ -157,7 +157,8 @@ def build_worker(settings: Settings) -> FastAPI:
             parking = kafka.Parking(publisher, topics, digest)
             consumers.extend(kafka.subscribe(broker, topics, pool, parking, limits, settings.group, settings.batch_records))
             folding = asyncio.create_task(_fold_for_ever(pool))
-            watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds))
+            watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds, clock))
+            looking = asyncio.create_task(observing.watch_waiting(pool, clock))
             deriving = asyncio.create_task(following.derive_until_done(pool))
             moved = asyncio.Event()
             totals = TotalsPublisher(publisher_pool, publisher, topics, settings.kafka, moved)
@@ -172,7 +173,7 @@ def build_worker(settings: Settings) -> FastAPI:
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()
-            background = [folding, watching, deriving, listening, publishing]
+            background = [folding, watching, looking, deriving, listening, publishing]
             for task in background:
                 task.cancel()
             await asyncio.wait(background)
@@ -192,7 +193,7 @@ def build_worker(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="onething metrics worker", version="1", lifespan=lifespan)
     problems.install(app)
-    web.add_health(app, {"postgres": database, "kafka": consuming, "publisher": told})
+    web.add_health(app, "metrics worker", {"postgres": database, "kafka": consuming, "publisher": told})
     return app
 
 

@@ -104,7 +104,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     secure = settings.page_url.startswith("https://")
     app.include_router(page.routes(lambda: publisher, current_pool, current_registry, topics, edge, secure=secure))
     app.include_router(key_set(receipts))
-    web.add_health(app, {"postgres": database, "kafka": publisher.trouble})
+    web.add_health(app, "utilities api", {"postgres": database, "kafka": publisher.trouble})
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:

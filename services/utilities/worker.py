@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 
 from services.utilities.domain.limits import TimeLimits
-from services.utilities.handlers import due
+from services.utilities.handlers import due, observing
 from services.utilities.kafka import consuming, telling
 from services.utilities.settings import Settings, read_limits
 from shared import postgres, problems, web
@@ -58,13 +58,15 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
             consumers[:] = consuming.subscribe(broker, topics, events, consuming.CaseEvents(pool, changed), settings.batch_records)
             publishing = asyncio.create_task(snapshots.run())
             starting = asyncio.create_task(_start(pool, limits, broker))
+            looking = asyncio.create_task(observing.watch(pool))
             yield
             starting.cancel()
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()
             publishing.cancel()
-            await asyncio.wait([publishing, starting])
+            looking.cancel()
+            await asyncio.wait([publishing, starting, looking])
 
     async def reachable() -> str | None:
         return await database(pool)
@@ -82,7 +84,7 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
 
     app = FastAPI(title="onething utilities worker", version="1", lifespan=lifespan)
     problems.install(app)
-    web.add_health(app, {"postgres": reachable, "kafka": reading, "publisher": told})
+    web.add_health(app, "utilities worker", {"postgres": reachable, "kafka": reading, "publisher": told})
     return app
 
 

@@ -23,6 +23,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
+from shared.kafka.metering import MEASURE_SECONDS, Metering, Reached
 from shared.kafka.topic_id import topic_id
 
 log = structlog.get_logger()
@@ -121,6 +122,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
         self.topic = topic
         self.halted: str | None = None
         self._handler = handler
+        self._metering = Metering(topic, group)
         self._most = max_records
         self._positions: dict[TopicPartition, int] = {}
         self._failures: dict[TopicPartition, int] = {}
@@ -130,6 +132,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
         self._progress = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._audit: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
         self._commit_due = False
         self._subscriber = broker.subscriber(
             topic,
@@ -190,6 +193,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
             self._spawn(self._return(partition, 0.0))
         if self._audit is None:
             self._audit = asyncio.create_task(self._audit_for_ever())
+            self._measuring = asyncio.create_task(self._measure_for_ever())
 
     async def _consume(self, batch: Any) -> None:
         """Hands a fetched batch to the lanes; returns when there is room for the next one.
@@ -242,6 +246,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
             if partition in self._positions:
                 self._positions[partition] = taken
             self._failures.pop(partition, None)
+            self._metering.took(len(records), records[0].timestamp)
         except Halt as halt:
             self._halt(partition, halt)
         except Exception as error:
@@ -258,6 +263,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
 
     def _failed(self, partition: TopicPartition, error: Exception) -> None:
         self._positions.pop(partition, None)
+        self._metering.failed(error)
         count = self._failures[partition] = self._failures.get(partition, 0) + 1
         delay = min(FIRST_BACKOFF_SECONDS * 2 ** (count - 1), LAST_BACKOFF_SECONDS)
         log.warning(
@@ -271,6 +277,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
     def _halt(self, partition: TopicPartition, halt: Halt) -> None:
         self.halted = f"{self.topic}/{partition.partition}: {halt}"
         self._positions.clear()
+        self._metering.halted()
         log.critical("consumer_halted", topic=self.topic, partition=partition.partition, what_to_do=str(halt))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -360,6 +367,26 @@ class PartitionConsumer(ConsumerRebalanceListener):
                     del self._positions[partition]
                     await self._return(partition, 0.0)
 
+    async def _measure_for_ever(self) -> None:
+        """Shows how far each of our partitions is, halted ones too: theirs is the position that is stored."""
+        while True:
+            try:
+                mine = self._consumer.assignment()
+                ends = await self._consumer.end_offsets(list(mine)) if mine else {}
+                self._metering.show({p.partition: Reached(await self._stored(p), end) for p, end in ends.items()})
+            except Exception as error:
+                log.info("lag_unknown", topic=self.topic, error=type(error).__name__)
+            await asyncio.sleep(MEASURE_SECONDS)
+
+    async def _stored(self, partition: TopicPartition) -> int:
+        """The partition's position: what we know of it, else what the handler stored, else what Kafka was told."""
+        position = self._positions.get(partition)
+        if position is None:
+            position = await self._handler.position(partition, None)
+        if position is None:
+            position = await self._consumer.committed(partition)
+        return position or 0
+
     async def _commit_late(self) -> None:
         await asyncio.sleep(COMMIT_EVERY_SECONDS)
         self._commit_due = False
@@ -379,8 +406,10 @@ class PartitionConsumer(ConsumerRebalanceListener):
 
     async def stop(self) -> None:
         """Lets transactions under way end, and commits a last time; call before the broker stops."""
-        for task in (*self._tasks, *([self._audit] if self._audit else [])):
-            task.cancel()
+        for task in (*self._tasks, self._audit, self._measuring):
+            if task is not None:
+                task.cancel()
+        self._metering.show({})
         for lane in self._lanes.values():
             self._held -= len(lane.waiting)
             lane.waiting.clear()

@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from fastapi import Request
-from prometheus_client import Gauge
 from starlette.requests import ClientDisconnect
 
+from shared import meters
 from shared.problems import ProblemError
 
 MOST_BYTES: Final = 5 * 1024 * 1024
@@ -25,8 +25,6 @@ LEAST_SHARE: Final = 16 * 1024
 
 RETRY_WHEN_BUSY_SECONDS: Final = 1
 
-IN_FLIGHT: Final = Gauge("onething_push_bytes_in_flight", "Bytes of bodies received and not yet answered.", ["service"])
-
 
 class Load:
     """How many bytes of bodies may wait in this process, for Kafka above all. It bounds the memory of an overload."""
@@ -34,7 +32,7 @@ class Load:
     def __init__(self, service: str, most_bytes: int) -> None:
         self._most = most_bytes
         self._used = 0
-        IN_FLIGHT.labels(service).set_function(lambda: self._used)
+        meters.IN_FLIGHT.labels(service).set_function(lambda: self._used)
 
     def share(self, request: Request) -> "Share":
         """A request's part of it, to be entered; refused at once where it cannot fit, before a byte is read.

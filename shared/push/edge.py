@@ -9,9 +9,8 @@ from typing import Final
 
 import structlog
 from fastapi import Request
-from prometheus_client import Counter
 
-from shared import people
+from shared import meters, people
 from shared.clock import Clock
 from shared.parking import Digest
 from shared.problems import ProblemError
@@ -31,8 +30,6 @@ MOST_BYTES_IN_FLIGHT: Final = 32 * 1024 * 1024
 
 TELL_SECONDS: Final = 10.0
 """Between two log lines on one sender's bad signatures: a flood of them must not flood the log."""
-
-REFUSED = Counter("onething_push_refused_total", "Requests refused before their events were judged.", ["service", "problem"])
 
 USUAL_KEYS: Final = 2
 """How many keys a sender has at most, except for a moment: one, and a second while they are exchanged."""
@@ -153,4 +150,4 @@ class Edge:
             log.warning("push_not_proven", service=self.service, sender=sender, why=why)
 
     def _count(self, error: ProblemError) -> None:
-        REFUSED.labels(self.service, error.body.type.rpartition(":")[2]).inc()
+        meters.REFUSED.labels(self.service, error.body.type.rpartition(":")[2]).inc()

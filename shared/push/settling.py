@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import orjson
 from fastapi.responses import Response
-from prometheus_client import Counter
 
+from shared import meters
 from shared.kafka.publisher import KafkaUnavailable, Message, Publisher
-from shared.parking import parked_event
+from shared.parking import count_parked, parked_event
 from shared.problems import ProblemError, problem
 from shared.push.edge import Edge
 from shared.push.framing import Push
@@ -17,12 +17,9 @@ from shared.verdicts import NOT_ENTITLED, PERSONAL_DATA, Accepted, Rejected, Ver
 
 Judge = Callable[[object], Verdict]
 
-EVENTS = Counter("onething_push_events_total", "Pushed events by service and outcome.", ["service", "outcome"])
-IGNORED_FIELDS = Counter("onething_push_ignored_fields_total", "Unknown fields left out of pushed events.", ["service"])
-
 # Found once each: looking a labelled counter up costs more than counting.
-_events: Final = cache(EVENTS.labels)
-_ignored: Final = cache(IGNORED_FIELDS.labels)
+_events: Final = cache(meters.EVENTS.labels)
+_ignored: Final = cache(meters.IGNORED_FIELDS.labels)
 
 TITLES: Final = {
     NOT_ENTITLED: "Not entitled",
@@ -81,6 +78,8 @@ async def settle(
         _events(service, "accepted").inc(len(accepted))
         _events(service, "rejected").inc(rejected)
         _ignored(service).inc(sum(verdict.ignored for verdict in accepted))
+        if rejected:
+            count_parked(service, (verdict.reason for verdict in verdicts if isinstance(verdict, Rejected)))
     else:
         _events(service, "sandbox").inc(len(verdicts))
     receipt = edge.receipts.sign(

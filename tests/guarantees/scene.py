@@ -152,11 +152,11 @@ def moments(draw: random.Random, records: int) -> tuple[int, float]:
     return draw.randrange(records * 4 // 5), draw.random() * 0.05
 
 
-async def metric(worker: RunningService, name: str) -> float:
-    """The sum of a metric of the worker over its labels."""
+async def metric(worker: RunningService, name: str, label: str = "") -> float:
+    """The sum of a metric of the worker over its labels; with ``label``, e.g. ``error="Fenced"``, of the series that have it."""
     async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
         lines = (await client.get(f"{worker.url}/metrics")).text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")) and label in line)
 
 
 async def wrong(worker: RunningService) -> dict[str, str]:

@@ -119,9 +119,9 @@ async def both_work(first: RunningService, second: RunningService) -> None:
     """Waits until each of the two counts records."""
 
     async def counting() -> bool:
-        before = [await metric(worker, "onething_metrics_records_total") for worker in (first, second)]
+        before = [await metric(worker, "onething_consumer_records_total") for worker in (first, second)]
         await asyncio.sleep(0.5)
-        after = [await metric(worker, "onething_metrics_records_total") for worker in (first, second)]
+        after = [await metric(worker, "onething_consumer_records_total") for worker in (first, second)]
         return all(now > then for now, then in zip(after, before, strict=True))
 
     await until(counting, 40)

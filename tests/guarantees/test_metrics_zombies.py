@@ -16,6 +16,7 @@ from tests.guarantees.scene import Measured, Scene, metric
 from tests.metrics_support import until
 
 STOPPED_SECONDS = 60.0
+FENCED = ("onething_consumer_failures_total", 'error="Fenced"')
 
 WAITING = """
 select 1 from pg_stat_activity
@@ -54,12 +55,12 @@ async def test_a_worker_that_stood_still_while_another_took_over_is_fenced_out(s
         os.kill(zombie.pid, signal.SIGCONT)
 
     async def fenced() -> bool:
-        return await metric(zombie, "onething_metrics_fenced_total") > 0
+        return await metric(zombie, *FENCED) > 0
 
     await until(fenced)
     await scene.send(arriving[2 * third :])
     await scene.until_taken(len(arriving))
-    assert await metric(heir, "onething_metrics_records_total") > 0
+    assert await metric(heir, "onething_consumer_records_total") > 0
     await scene.exact(distinct)
 
 
@@ -68,6 +69,6 @@ async def test_workers_that_know_nothing_of_each_other_count_once_together(scene
     workers = [await scene.worker_of_its_own(BATCH_RECORDS="100") for _ in range(2)]
     await scene.send(arriving, pace=0.05)
     await scene.until_taken(len(arriving))
-    fenced = [await metric(worker, "onething_metrics_fenced_total") for worker in workers]
+    fenced = [await metric(worker, *FENCED) for worker in workers]
     assert sum(fenced) > 0, "they never met: this proved nothing"
     await scene.exact(distinct)

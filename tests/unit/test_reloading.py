@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
+from shared import meters
 from shared.reloading import LOOK_SECONDS, Reloaded
 
 
@@ -23,7 +23,7 @@ def _read(file: Path) -> Any:
 
 
 def _broken(file: Path) -> float | None:
-    return REGISTRY.get_sample_value("onething_file_broken", {"file": file.name})
+    return meters.registry("intake api").get_sample_value("onething_file_broken", {"file": file.name})
 
 
 def _write(file: Path, text: str) -> None:

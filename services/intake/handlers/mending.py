@@ -5,18 +5,17 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
-from prometheus_client import Counter
 
 from services.intake.domain.judging import Sender
 from services.intake.domain.mending import Event, corrected, in_case_order, refuse_foreign, replayed
 from services.intake.store import parked
 from services.intake.store.parked import Kept
+from shared import meters
 from shared.clock import Clock
 from shared.kafka import Message, Publisher, Topics
 from shared.postgres import Connection
 from shared.verdicts import Rejected
 
-COUNTED: Final = Counter("onething_intake_replayed_total", "Parked records that were replayed.")
 REPLAYED: Final = "replayed"
 
 Senders = Callable[[], Mapping[str, Sender]]
@@ -68,7 +67,7 @@ class Mender:
             refuse_foreign(found[0].record, self._topic)
             events = corrected(found[0].record, given, self._senders(), self._clock())
             await parked.put_fix(db, parked_id, events)
-            await parked.audit(db, who, "fixed", {parked_id: _named(events)})
+            await parked.audit(db, who, "fix", {parked_id: _named(events)})
         return events
 
     async def replay(self, db: Connection, ids: Sequence[str], who: str) -> list[Outcome]:
@@ -85,8 +84,8 @@ class Mender:
             await self._publisher().publish([Message(self._topic, key, value) for key, value in events])
             done = {outcome.id: _named(map(orjson.loads, outcome.values)) for outcome in outcomes if outcome.status == REPLAYED}
             await parked.mark_replayed(db, list(done), self._clock())
-            await parked.audit(db, who, "replayed", done)
-        COUNTED.inc(len(done))
+            await parked.audit(db, who, "replay", done)
+        meters.REPLAYED.inc(len(done))
         return outcomes
 
     async def rehearse(self, db: Connection, ids: Sequence[str]) -> list[Outcome]:

@@ -8,10 +8,10 @@ import orjson
 
 from services.intake.domain import SHOWN_FIELDS, Sender, judge, sender_of
 from services.intake.handlers import SERVICE
+from shared import meters
 from shared.clock import Clock
 from shared.kafka import Message, Publisher, Topics
-from shared.parking import Digest, parked_event
-from shared.push import EVENTS, IGNORED_FIELDS
+from shared.parking import Digest, count_parked, parked_event
 from shared.unusable import Watch
 from shared.verdicts import MALFORMED, Accepted, FieldError, Rejected, Verdict
 
@@ -50,6 +50,7 @@ async def take(records: Sequence[Raw], topic: str, partition: int, expected: int
     now, senders, topics = taking.clock(), taking.senders(), taking.topics
     messages: list[Message] = []
     unusable: set[int] = set()
+    reasons: list[str] = []
     ignored = 0
     for record in records:
         value = record.value or b""
@@ -67,11 +68,13 @@ async def take(records: Sequence[Raw], topic: str, partition: int, expected: int
         )  # fmt: skip
         messages.append(Message(topics.parked, origin, parked))
         unusable.add(record.offset)
+        reasons.append(verdict.reason)
     taking.watch.check(partition, expected, records, unusable)
     await taking.publisher.publish(messages)
-    EVENTS.labels(SERVICE, "accepted").inc(len(records) - len(unusable))
-    EVENTS.labels(SERVICE, "rejected").inc(len(unusable))
-    IGNORED_FIELDS.labels(SERVICE).inc(ignored)
+    meters.EVENTS.labels(SERVICE, "accepted").inc(len(records) - len(unusable))
+    meters.EVENTS.labels(SERVICE, "rejected").inc(len(unusable))
+    count_parked(SERVICE, reasons)
+    meters.IGNORED_FIELDS.labels(SERVICE).inc(ignored)
 
 
 _BROKEN = object()

@@ -89,6 +89,14 @@ async def count(db: Connection, wanted: Filter) -> int:
     return int(await db.fetchval(f"select count(*) {_MEANT}", *wanted))
 
 
+async def waiting(db: Connection) -> list[tuple[str, str, int]]:
+    """How many wait for somebody (open or fixed), by service and reason."""
+    rows = await db.fetch(
+        f"select p.service, p.reason, count(*) as number {_MEANT} group by p.service, p.reason", *Filter(state="todo")
+    )
+    return [(row["service"], row["reason"], row["number"]) for row in rows]
+
+
 async def get(db: Connection, parked_id: str) -> Kept | None:
     """One parked record, if it is known."""
     row = await db.fetchrow(f"select {_ROW} from parked as p left join mends as m on m.id = p.id where p.id = $1", parked_id)
@@ -137,18 +145,22 @@ async def mark_replayed(db: Connection, ids: Sequence[str], at: datetime) -> Non
     )  # fmt: skip
 
 
-async def audit(db: Connection, who: str, action: Literal["fixed", "replayed"], details: Mapping[str, Mapping[str, Any]]) -> None:
+async def audit(db: Connection, who: str, action: Literal["fix", "replay"], details: Mapping[str, Mapping[str, Any]]) -> None:
     """Adds one line a parked record to the audit; ``details`` is by the record's id."""
     await db.execute(
-        "insert into audit (who, action, parked_id, detail) select $1, $2, r.* from unnest($3::text[], $4::jsonb[]) as r",
-        who, action, list(details), [_json(detail) for detail in details.values()],
+        "insert into audit (role, who, action, subject, detail) select 'operator', $1, $2, r.*"
+        " from unnest($3::text[], $4::jsonb[]) as r",
+        who, f"parked.{action}", list(details), [_json(detail) for detail in details.values()],
     )  # fmt: skip
 
 
 async def audited(db: Connection, parked_id: str) -> list[dict[str, Any]]:
-    """What was done about a parked record, the first first."""
-    rows = await db.fetch("select at, who, action, detail from audit where parked_id = $1 order by seq", parked_id)
-    return [{**row, "detail": json.loads(row["detail"])} for row in rows]
+    """What was done about a parked record, the first first: ``fixed`` or ``replayed``."""
+    rows = await db.fetch("select at, who, action, detail from audit where subject = $1 order by id", parked_id)
+    return [{**row, "action": _DONE[row["action"]], "detail": json.loads(row["detail"])} for row in rows]
+
+
+_DONE: Final = {"parked.fix": "fixed", "parked.replay": "replayed"}
 
 
 def _kept(row: Mapping[str, Any]) -> Kept:

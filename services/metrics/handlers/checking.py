@@ -6,18 +6,16 @@ from datetime import date
 from typing import Any, Final
 
 import structlog
-from prometheus_client import Gauge
 
 from services.metrics.domain import figures
+from services.metrics.handlers import observing
 from services.metrics.store import recount as store
 from services.metrics.store.recount import Drift
+from shared import meters
+from shared.clock import Clock, business_day
 from shared.postgres import Connection, Pool, Unavailable
 
 log = structlog.get_logger()
-
-DRIFT = Gauge("onething_metrics_drift", "Counters that differ from a recount of the cases. NaN: another worker checks.")
-CHECKED = Gauge("onething_metrics_consistency_checked", "Cases that the last check looked at. NaN: another worker checks.")
-CHECKED_AT = Gauge("onething_metrics_consistency_timestamp_seconds", "When the last check ended. NaN: another worker checks.")
 
 FIRST_CHECK_SECONDS: Final = 60.0
 """The first check comes soon after the start (a new version may count wrongly), but not into the rush of starting."""
@@ -45,10 +43,11 @@ async def rebuild_from_cases(db: Connection) -> dict[str, Any]:
     return {"from": "cases", "checked": found.checked, "differing": found.differing, "changed": found.rows}
 
 
-async def check_for_ever(pool: Pool, seconds: float) -> None:
+async def check_for_ever(pool: Pool, seconds: float, clock: Clock) -> None:
     """Checks every ``seconds`` (0: never). The worker that holds the lock does so; another takes over when it is gone.
 
-    ``pool`` is for this alone: a connection of it is held for as long as the lock is.
+    With it goes what only one need look at: units at zero, installations that are late. ``pool`` is for this alone: a connection of
+    it is held for as long as the lock is.
     """
     _unknown()
     if seconds <= 0:
@@ -59,7 +58,7 @@ async def check_for_ever(pool: Pool, seconds: float) -> None:
             async with pool.acquire() as db:
                 # Let go with the connection, however that ends.
                 if await db.fetchval("select pg_try_advisory_lock(hashtext('metrics.check'))"):
-                    await _check_while_held(db, seconds)
+                    await _check_while_held(db, seconds, clock)
         except Unavailable as error:
             log.warning("consistency_not_checked", error=type(error).__name__)
         finally:
@@ -67,17 +66,18 @@ async def check_for_ever(pool: Pool, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _check_while_held(db: Connection, seconds: float) -> None:
+async def _check_while_held(db: Connection, seconds: float, clock: Clock) -> None:
     while True:
+        await observing.observe(db, business_day(clock()))
         report(await store.drift(db))
         await asyncio.sleep(seconds)
 
 
 def report(found: Drift) -> None:
     """Shows a check's result as metrics, and as an error when a counter differs."""
-    DRIFT.set(found.differing)
-    CHECKED.set(found.checked)
-    CHECKED_AT.set_to_current_time()
+    meters.DRIFT.set(found.differing)
+    meters.CHECKED.set(found.checked)
+    meters.CHECKED_AT.set_to_current_time()
     if found.differing:
         log.error(
             "drift", differing=found.differing, checked=found.checked, first=_shown(found),
@@ -86,8 +86,9 @@ def report(found: Drift) -> None:
 
 
 def _unknown() -> None:
-    for gauge in (DRIFT, CHECKED, CHECKED_AT):
+    for gauge in (meters.DRIFT, meters.CHECKED, meters.CHECKED_AT):
         gauge.set(math.nan)
+    observing.forget()
 
 
 def _shown(found: Drift) -> list[str]:

@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 import orjson
 import structlog
-from prometheus_client import Counter, Gauge
 
 from services.metrics.domain.feed import Feed, Unreadable
+from shared import meters
 
 log = structlog.get_logger()
 
@@ -17,10 +17,6 @@ HEARTBEAT_SECONDS: Final = 15.0
 MOST_CLIENTS: Final = 2_000
 """At once, of one process: each takes a socket and its buffers."""
 MOST_PIECES: Final = 64
-
-CLIENTS = Gauge("onething_metrics_stream_clients", "Clients that follow /v1/stream.")
-CUT = Counter("onething_metrics_stream_cut_total", "Clients that were cut, by why.", ["reason"])
-UNREADABLE = Counter("onething_metrics_stream_unreadable_total", "Records of county-metrics that are none of a counter's total.")
 
 
 class Life(NamedTuple):
@@ -61,7 +57,7 @@ class Hub:
         try:
             self.feed.put(offset, key, value)
         except Unreadable as error:
-            UNREADABLE.inc()
+            meters.STREAM_UNREADABLE.inc()
             log.warning("total_unreadable", error=str(error))
         self._news.set()
 

@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from services.metrics.handlers.streaming import CLIENTS, CUT, HEARTBEAT_SECONDS, MOST_CLIENTS, Hub
+from services.metrics.handlers.streaming import HEARTBEAT_SECONDS, MOST_CLIENTS, Hub
 from services.metrics.http.access import CountyCode, ItemCode, known_county, known_item, reader, wrong
+from shared import meters
 from shared.problems import ProblemError, described
 from shared.web import ABORT
 
@@ -119,7 +120,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send = send
         self._hub.clients += 1
-        CLIENTS.inc()
+        meters.STREAM_CLIENTS.inc()
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         following = asyncio.create_task(self._follow(scope))
         leaving = asyncio.create_task(_left(receive))
@@ -127,7 +128,7 @@ class EventStream(Response):
             await asyncio.wait({following, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._hub.clients -= 1
-            CLIENTS.dec()
+            meters.STREAM_CLIENTS.dec()
             for task in (following, leaving):
                 task.cancel()
             done = await asyncio.gather(following, leaving, return_exceptions=True)
@@ -179,7 +180,7 @@ class EventStream(Response):
         self._sent_at = asyncio.get_running_loop().time()
 
     async def _cut(self, reason: str, why: str) -> None:
-        CUT.labels(reason).inc()
+        meters.STREAM_CUT.labels(reason).inc()
         log.info("stream_cut", reason=reason, position=self._position, county=self._county, item=self._item)
         body = _event("cut", {"reason": reason, "detail": why})
         with contextlib.suppress(TimeoutError):

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
-from prometheus_client import Counter
 
 from services.metrics.handlers import counting
 from services.metrics.handlers.counting import Raw, Unusable
@@ -14,16 +13,9 @@ from shared.clock import now
 from shared.events.case import CaseStep
 from shared.kafka import Message, PartitionConsumer, Publisher, Record, Topics
 from shared.kafka.consumer import Halt
-from shared.parking import Digest, parked_event
+from shared.parking import Digest, count_parked, parked_event
 from shared.postgres import Pool
 from shared.unusable import Limits, MostlyUnusable, Watch
-
-COUNTED = Counter("onething_metrics_records_total", "Records taken from a topic.", ["topic"])
-PARKED = Counter("onething_metrics_parked_total", "Records that could not be read.", ["topic"])
-FENCED = Counter(
-    "onething_metrics_fenced_total", "Batches given up because another worker had counted the partition on.", ["topic"]
-)
-
 
 Take = Callable[[Pool, counting.Park, str, int, int, Sequence[Raw]], Awaitable[int]]
 """A use case that takes a partition's records: pool, park, topic, partition, expected offset, records."""
@@ -53,6 +45,7 @@ class Parking:
             )  # fmt: skip
             messages.append(Message(self._topic, origin, record))
         await self._publisher.publish(messages)
+        count_parked("metrics", (error.verdict.reason for _, _, error in unusable))
 
 
 class StoredOffset:
@@ -75,17 +68,11 @@ class StoredOffset:
         async def park(unusable: Sequence[Unusable]) -> None:
             self._watch.check(partition.partition, expected, records, {one.offset for one in unusable})
             await self._parking.park(partition.topic, partition.partition, unusable)
-            PARKED.labels(partition.topic).inc(len(unusable))
 
         try:
-            wanted = await self._take(self._pool, park, partition.topic, partition.partition, expected, records)
+            return await self._take(self._pool, park, partition.topic, partition.partition, expected, records)
         except MostlyUnusable as error:
             raise Halt(str(error)) from error
-        except offsets.Fenced:
-            FENCED.labels(partition.topic).inc()
-            raise
-        COUNTED.labels(partition.topic).inc(len(records))
-        return wanted
 
 
 def subscribe(

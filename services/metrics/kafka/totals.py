@@ -8,11 +8,10 @@ from typing import Final
 
 import orjson
 import structlog
-from prometheus_client import Counter as Count
 
 from services.metrics.store import totals as store
 from services.metrics.store.totals import Counter, Total
-from shared import counties, items
+from shared import counties, items, meters
 from shared.clock import Clock, now, rfc3339
 from shared.events import county_metric
 from shared.kafka import KafkaUnavailable, Message, Publisher, Topics
@@ -27,9 +26,6 @@ REST_SECONDS: Final = 0.2
 """Each counter is told of at most five times a second."""
 AUDIT_SECONDS: Final = 30.0
 """How often what stands on the topic is compared with what was told."""
-
-PUBLISHED = Count("onething_metrics_totals_total", "Totals published to county-metrics.")
-ASTRAY = Count("onething_metrics_totals_astray_total", "Totals that stood on county-metrics otherwise than told: told again.")
 
 _ROSTER: Final = [county.code for county in counties.ROSTER]
 _LIVE: Final = [item.code for item in items.CATALOGUE]
@@ -68,7 +64,7 @@ class TotalsPublisher(StatePublisher):
         at = self._clock()
         await self._publisher.publish([Message(self._topic, _key(one.counter), encode(one, at)) for one in waiting])
         await store.mark_published(db, waiting)
-        PUBLISHED.inc(len(waiting))
+        meters.TOTALS.inc(len(waiting))
         return len(waiting)
 
     async def _audit(self, db: Connection) -> None:
@@ -93,7 +89,7 @@ class TotalsPublisher(StatePublisher):
             if counter not in told and (standing := _read(value)) is not None:
                 astray[counter] = standing[1]
         if astray:
-            ASTRAY.inc(len(astray))
+            meters.TOTALS_ASTRAY.inc(len(astray))
             log.info("totals_told_again", counters=len(astray), first="|".join(next(iter(astray))))
             await store.tell_again(db, astray, self._clock())
 

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from services.metrics.domain.cases import MEASURES
+from services.metrics.domain.days_without import Handled
 from shared.postgres import Connection
 
 BEGINNING: Final = date(1, 2, 1)
@@ -94,3 +95,18 @@ async def sums(
         f"select {key} as key, {_SUMS} from ({_SPAN}) as span group by 1", begin, as_of, item, county, days_until, days_from
     )
     return [dict(row) for row in rows]
+
+
+async def handled_days(db: Connection, as_of: date) -> list[Handled]:
+    """The first and last business day up to ``as_of`` with a handled case, of each item and county that has one."""
+    rows = await db.fetch(
+        "select item, county, min(day) as first, max(day) as last from counters where handled > 0 and day <= $1"
+        " group by item, county",
+        as_of,
+    )
+    return [Handled(row["item"], row["county"], row["first"], row["last"]) for row in rows]
+
+
+async def waiting(db: Connection) -> int:
+    """How many batches are counted and not yet folded."""
+    return int(await db.fetchval("select count(*) from counter_deltas"))

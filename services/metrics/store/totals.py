@@ -71,6 +71,15 @@ async def unpublished(db: Connection, most: int) -> list[Total]:
     return [Total(Counter(r["county"], r["item"], r["measure"]), int(r["total"]), int(r["version"]), r["changed_at"]) for r in rows]
 
 
+async def waiting(db: Connection) -> tuple[int, datetime | None]:
+    """How many counters are to be told, and since when the first of them is."""
+    row = await db.fetchrow(
+        "select count(*) as number, min(changed_at) as since from told_totals where version > published_version"
+    )
+    assert row is not None, "an aggregate has a row"
+    return int(row["number"]), row["since"]
+
+
 async def mark_published(db: Connection, totals: Collection[Total]) -> None:
     """Notes which version of each counter stands on the topic."""
     await db.execute(

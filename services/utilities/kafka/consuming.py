@@ -8,7 +8,6 @@ from uuid import UUID
 
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
-from prometheus_client import Counter
 
 from services.utilities.domain import joint_cases
 from services.utilities.domain.joint_cases import CaseKey
@@ -17,19 +16,15 @@ from services.utilities.domain.limits import TimeLimits
 from services.utilities.handlers import joint, taking
 from services.utilities.handlers.joint import CaseBatch
 from services.utilities.handlers.taking import Batch
-from shared import offsets
+from shared import meters, offsets
 from shared.clock import Clock, now
 from shared.kafka import Halt, Message, PartitionConsumer, Publisher, Record, Topics
-from shared.parking import Digest, parked_event
+from shared.parking import Digest, count_parked, parked_event
 from shared.postgres import Pool
 from shared.unusable import MostlyUnusable, Watch
 from shared.verdicts import Refusal, Rejected, event_id_of
 
 GROUP: Final = "onething-utilities"
-TAKEN = Counter("onething_utilities_records_total", "Records taken from a topic.", ["topic"])
-PARKED = Counter("onething_utilities_parked_total", "Records of utility-events that could not be used.")
-FENCED = Counter("onething_utilities_fenced_total", "Batches given up because another worker had taken the partition on.")
-PASSED_OVER = Counter("onething_utilities_case_events_unreadable_total", "Case events that could not be read; metrics parks them.")
 
 
 async def _position(pool: Pool, partition: TopicPartition, topic_id: UUID | None) -> int:
@@ -71,25 +66,23 @@ class UtilityEvents:
         following = int(records[-1].offset) + 1
         batch = Batch(partition.topic, partition.partition, expected, following)
         unusable: dict[int, Message] = {}
+        reasons: list[str] = []
         for record in records:
             try:
                 batch.add(*read(record.value))
             except Refusal as refusal:
                 unusable[record.offset] = self._parked(record, refusal)
+                reasons.append(refusal.reason)
         try:
             self._watch.check(partition.partition, expected, records, unusable.keys())
         except MostlyUnusable as error:
             raise Halt(str(error)) from None
         await self._publisher.publish(list(unusable.values()))
+        count_parked("utilities", reasons)
         try:
             changed = await taking.take(self._pool, batch, self._limits, self._clock())
         except taking.OtherLimits as error:
             raise Halt(str(error)) from error
-        except offsets.Fenced:
-            FENCED.inc()
-            raise
-        TAKEN.labels(partition.topic).inc(len(records))
-        PARKED.inc(len(unusable))
         if changed:
             self._changed.set()
         return following
@@ -137,12 +130,7 @@ class CaseEvents:
         known = keys | await joint.of_known_cases(self._pool, list(elsewhere))
         for key in known & elsewhere.keys():
             _read_cases(batch, elsewhere[key])
-        try:
-            changed = await joint.take_cases(self._pool, batch)
-        except offsets.Fenced:
-            FENCED.inc()
-            raise
-        TAKEN.labels(partition.topic).inc(len(records))
+        changed = await joint.take_cases(self._pool, batch)
         if changed:
             self._changed.set()
         return following
@@ -153,7 +141,7 @@ def _read_cases(batch: CaseBatch, values: Sequence[bytes | None]) -> None:
         try:
             batch.events.append(joint_cases.read(value))
         except Refusal:
-            PASSED_OVER.inc()
+            meters.UNREADABLE_CASES.inc()
 
 
 def subscribe(

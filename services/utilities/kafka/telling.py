@@ -3,20 +3,17 @@
 import asyncio
 from typing import Final
 
-from prometheus_client import Counter
-
 from services.utilities.domain.limits import TimeLimits
 from services.utilities.domain.snapshots import encode_snapshot
 from services.utilities.handlers import due, joint, rebuilding
 from services.utilities.store import subjects as store
+from shared import meters
 from shared.clock import Clock, now
 from shared.kafka import Message, Publisher, Topics
 from shared.postgres import Connection, Pool
 from shared.telling import StatePublisher
 
 PUBLISH_AT_ONCE: Final = 1000
-
-PUBLISHED = Counter("onething_utilities_snapshots_total", "Snapshots published to progress.", ["kind"])
 
 
 class SnapshotPublisher(StatePublisher):
@@ -44,6 +41,6 @@ class SnapshotPublisher(StatePublisher):
             at = self._clock()
             await self._publisher.publish([Message(self._topic, s.key, encode_snapshot(s, at)) for s in snapshots])
             await store.mark_published(db, kind, snapshots)
-            PUBLISHED.labels(kind).inc(len(snapshots))
+            meters.SNAPSHOTS.labels(kind).inc(len(snapshots))
             count += len(snapshots)
         return count

@@ -121,6 +121,14 @@ async def unpublished(db: Connection, kind: Kind, limit: int) -> list[Told]:
     return [Told(kind, row["subject"], row["version"], row["deleted"], row["state"]) for row in rows]
 
 
+async def waiting(db: Connection) -> dict[Kind, int]:
+    """How many snapshots of each kind are to be told."""
+    return {
+        kind: int(await db.fetchval(f"select count(*) from {table} where version > published_version"))
+        for kind, table in TABLES.items()
+    }
+
+
 async def mark_published(db: Connection, kind: Kind, snapshots: Sequence[Told]) -> None:
     """Notes which version of each subject stands on the topic. Rows are locked in key order, as the merge locks them."""
     table = TABLES[kind]

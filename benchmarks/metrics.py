@@ -164,7 +164,7 @@ class Bench:
         await self._publish(load, topics)
         advance = self.step("reads while this worker counts at full speed", load.size)
         async with self._api(topics) as api:
-            readers = clients.Readers(api)
+            readers = clients.Readers(self.stage, api)
             await readers.warm()
             async with self.stage.metrics("worker", "onething", topics) as worker:
                 words = "this worker, read"
@@ -187,7 +187,7 @@ class Bench:
             Publisher(self.stage.broker.address, client_id="bench") as publisher,
         ):
             await worker.ready()
-            readers = clients.Readers(api)
+            readers = clients.Readers(self.stage, api)
             await readers.warm()
             limited = bounded("this worker, paced", 60 + 4 * plan.paced_seconds)
             async with limited, Watch({"process": worker.pid, **self.stage.servers}) as watch, readers:
@@ -224,8 +224,9 @@ class Bench:
                 await asyncio.sleep(POLL_SECONDS)
                 first = await prefill.counted(db, topic)
             start_up = time.perf_counter() - launched
-            advance(done := first)
             async with meanwhile or nullcontext(), Watch({"process": worker.pid, **self.stage.servers}) as watch:
+                first = await prefill.counted(db, topic)
+                advance(done := first)
                 while done < goal:
                     worker.refuse_dead()
                     await asyncio.sleep(POLL_SECONDS)

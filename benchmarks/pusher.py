@@ -17,7 +17,7 @@ import uvloop
 
 from benchmarks import rival
 from benchmarks.load import Workload
-from benchmarks.pushes import Request, questions, requests
+from benchmarks.pushes import Request, question, requests
 from benchmarks.rival import Clock
 
 TICK_SECONDS: Final = 0.005
@@ -177,7 +177,7 @@ def prepared(given: dict[str, Any]) -> Sequence[Request]:
     """The requests that this process is told to send."""
     host = given["url"].rpartition("/")[2]
     if given["how"] == "get":
-        return questions(given["paths"], host, given["token"])
+        return [question(path, host, given["token"]) for path in given["paths"]]
     batch, count = given["batch"], given["requests"]
     size = (batch or 1) * count
     load = Workload(given["seed"], size, -(-size // 3))

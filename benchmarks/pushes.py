@@ -75,9 +75,9 @@ class Request:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def questions(paths: Sequence[str], host: str, token: str) -> Sequence[Request]:
-    """A GET of each path, by a reader."""
-    return [Request(b"", (), path, MEDIA_TYPE, host, None, path, "GET", token) for path in paths]
+def question(path: str, host: str, token: str, name: str = "") -> Request:
+    """A GET by a reader."""
+    return Request(b"", (), path, MEDIA_TYPE, host, None, name or path, "GET", token)
 
 
 def requests(

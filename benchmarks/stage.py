@@ -56,6 +56,48 @@ class Running:
         await until_ready(self.part, self.process, START_SECONDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A process of this package that says what it measured, as its last line."""
+
+    part: Part
+    process: subprocess.Popen[bytes]
+
+    async def begun(self, word: str, seconds: float) -> None:
+        """Waits until it has said ``word``.
+
+        Raises:
+            BenchError: it has not within ``seconds``, or ended.
+        """
+        deadline = time.monotonic() + seconds
+        while word.encode() not in self.part.log.read_bytes():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise BenchError(f"{self.part.name} did not begin; its log ends:\n{tail(self.part.log)}")
+            await asyncio.sleep(0.02)
+
+    async def said(self, seconds: float) -> dict[str, Any]:
+        """What it says, as JSON, when it has ended.
+
+        Raises:
+            BenchError: it failed, or took longer than ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{self.part.name} was not done within {seconds:.0f} s; its log ends:\n{tail(self.part.log)}")
+            await asyncio.sleep(0.05)
+        if self.process.returncode:
+            raise BenchError(f"{self.part.name} failed; its log ends:\n{tail(self.part.log)}")
+        said: dict[str, Any] = orjson.loads(self.part.log.read_bytes().splitlines()[-1])
+        return said
+
+    async def ended(self, seconds: float) -> dict[str, Any]:
+        """Tells it to end; returns what it then says. Raises as :meth:`said`."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return await self.said(seconds)
+
+
 @dataclass
 class Stage:
     """What the parts of a run share."""
@@ -120,6 +162,12 @@ class Stage:
         Raises:
             BenchError: it failed, or took longer than ``seconds``.
         """
+        async with self.running(module, given) as rival:
+            return await rival.said(seconds)
+
+    @contextlib.asynccontextmanager
+    async def running(self, module: str, given: dict[str, Any]) -> AsyncIterator["Rival"]:
+        """``python -m benchmarks.<module>``, just started."""
 
         async def never() -> bool:
             return False
@@ -128,15 +176,7 @@ class Stage:
         variables = base_environment() | {GIVEN: orjson.dumps(given).decode()}
         part = Part(f"benchmarks.{module}", (sys.executable, "-m", f"benchmarks.{module}"), log, never, variables, stop_seconds=5)
         async with started(part) as process:
-            deadline = time.monotonic() + seconds
-            while process.poll() is None:
-                if time.monotonic() > deadline:
-                    raise BenchError(f"{part.name} was not done within {seconds:.0f} s; its log ends:\n{tail(log)}")
-                await asyncio.sleep(0.05)
-        if process.returncode:
-            raise BenchError(f"{part.name} failed; its log ends:\n{tail(log)}")
-        said: dict[str, Any] = orjson.loads(log.read_bytes().splitlines()[-1])
-        return said
+            yield Rival(part, process)
 
     def _metrics_dsn(self, database: str) -> str:
         return self.database.dsn("metrics", self.metrics_password, database)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from deploy.local import metrics_page
 from deploy.local.compat import broken_promises
 from deploy.local.parts import ROOT
 from deploy.local.service import SERVICES, STORED, Needs, Service, environment
@@ -129,6 +130,10 @@ def write(folder: Path, release: str | None = None) -> list[str]:
     return changed + (sorted(frozen) if release else [])
 
 
+def _shown(name: str) -> str:
+    return (FOLDER / name).resolve().relative_to(ROOT).as_posix()
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command to ``app``."""
 
@@ -137,15 +142,20 @@ def register(app: typer.Typer) -> None:
         check: Annotated[bool, typer.Option("--check", help="Write nothing; leave with 1 when something differs.")] = False,
         release: Annotated[str | None, typer.Option(help="Freeze the messages' schemas as this version, e.g. 2.")] = None,
     ) -> None:
-        """Renew docs/contracts (OpenAPI, AsyncAPI, JSON Schema) from the code, and say what would break a released one."""
+        """Renew docs/contracts (OpenAPI, AsyncAPI, JSON Schema) and docs/metrics.md from the code; say what breaks a release."""
         if check:
             changed = differences()
+            if metrics_page.differs():
+                changed.append("../metrics.md")
             for name in changed:
-                problems.print(f"[red]✗[/red] docs/contracts/{name} is not what the code says: run {RENEW}", highlight=False)
+                problems.print(f"[red]✗[/red] {_shown(name)} is not what the code says: run {RENEW}", highlight=False)
         else:
             changed = []
             for name in write(FOLDER, release):
-                console.print(f"docs/contracts/{name}", highlight=False)
+                console.print(_shown(name), highlight=False)
+            if metrics_page.differs():
+                metrics_page.FILE.write_text(metrics_page.page(), "utf-8")
+                console.print(_shown("../metrics.md"), highlight=False)
         promises = broken()
         for what in promises:
             problems.print(f"[red]✗[/red] incompatible: {what}", highlight=False, soft_wrap=True)

@@ -57,7 +57,22 @@ def texts(value: object) -> Iterator[str]:
 
 def test_all_parts_are_there() -> None:
     expected = {"kafka", "postgres", "topics", *(f"{s}-{p}" for s, p in PROCESSES), *(f"migrate-{s}" for s in STORED)}
-    assert set(compose()["services"]) == expected
+    found = compose()["services"]
+    assert {name for name in found if "profiles" not in found[name]} == expected
+    assert {name: found[name]["profiles"] for name in found.keys() - expected} == {
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+    }
+
+
+def test_monitoring_reads_what_is_there_and_asks_every_process() -> None:
+    for name in ("prometheus", "grafana"):
+        mounted = [volume.split(":") for volume in compose()["services"][name]["volumes"] if volume.startswith(".")]
+        assert mounted
+        assert all((ROOT / source).exists() and mode == "ro" for source, _, mode in mounted)
+    targets = yaml.safe_load((ROOT / "deploy/prometheus/compose-targets.yml").read_text("utf-8"))
+    asked = {group["labels"]["job"]: group["targets"] for group in targets}
+    assert asked == {f"onething-{s}-{p}": [f"{s}-{p}:8000"] for s, p in PROCESSES}
 
 
 @pytest.mark.parametrize(("service", "process"), PROCESSES + MIGRATIONS)
@@ -111,7 +126,7 @@ def test_secrets_come_from_outside_and_are_asked_for_by_name() -> None:
 
 def test_nothing_is_published_beyond_the_loopback_unasked() -> None:
     published = [port for found in compose()["services"].values() for port in found.get("ports", [])]
-    assert len(published) == 3
+    assert len(published) == 5
     assert all(port.startswith("${ONETHING_BIND:-127.0.0.1}:") for port in published)
 
 

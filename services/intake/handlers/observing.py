@@ -12,7 +12,7 @@ from shared.postgres import Pool, Unavailable
 
 log = structlog.get_logger()
 
-LOOK_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 10.0
 
 
 async def watch(pool: Pool, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """The judgement of one pushed event: accepted as it will be published, or rejected with pointers. Pure: no I/O."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -27,6 +27,7 @@ _FIELD_NAME: Final = re.compile(r"[a-z_]{1,32}")
 NOT_ENTITLED: Final = "not-entitled"
 MALFORMED: Final = "malformed"
 PERSONAL_DATA: Final = "personal-data"
+TOO_LARGE: Final = "too-large"
 
 Data = TypeVar("Data", bound=WireModel)
 
@@ -85,6 +86,17 @@ class Refusal(Exception):
         super().__init__(reason)
         self.reason = reason
         self.errors = errors
+
+
+def refuse_large(verdicts: Sequence[Verdict], values: Collection[bytes]) -> list[Verdict]:
+    """``verdicts`` with those rejected whose message is one of ``values``: Kafka does not take it, however often it is sent."""
+    errors = (FieldError(pointer="", message="makes a message larger than Kafka takes: send less in it"),)
+    return [
+        Rejected(verdict.event_id, TOO_LARGE, errors)
+        if isinstance(verdict, Accepted) and any(value in values for value in verdict.values())
+        else verdict
+        for verdict in verdicts
+    ]
 
 
 def event_id_of(item: object) -> str | None:

@@ -9,11 +9,11 @@ import asyncpg
 import orjson
 
 from services.metrics.domain.cases import MEASURES
-from shared.kafka import Message, Publisher
+from shared.kafka import Bootstrap, Message, Publisher
 from tests.oracle import Cell, Event
 
 
-async def send(kafka: str, topic: str, events: Sequence[Event]) -> None:
+async def send(kafka: Bootstrap, topic: str, events: Sequence[Event]) -> None:
     """Publishes to the topic itself, as intake does."""
     async with Publisher(kafka, client_id="test", timeout_seconds=30) as publisher:
         for start in range(0, len(events), 5000):

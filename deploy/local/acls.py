@@ -15,7 +15,7 @@ from rich.console import Console
 
 from deploy.local.kafka_admin import Grant, Operation, Pattern, Resource, admin_of, grant, grants, revoke, set_passwords
 from deploy.local.parts import ROOT, StackError
-from shared.kafka.access import Access, Address, Protocol, refusal
+from shared.kafka.access import Access, Address, Bootstrap, Protocol, refusal
 from shared.kafka.topics import Topics
 
 FILE: Final = ROOT / "deploy/kafka/acls.toml"
@@ -122,7 +122,7 @@ def _is_ours(each: Grant, users: Mapping[str, User], prefix: str) -> bool:
 
 
 async def bring_about(
-    bootstrap: str, users: Mapping[str, User], prefix: str, *, apply: bool, passwords: Mapping[str, str] | None = None
+    bootstrap: Bootstrap, users: Mapping[str, User], prefix: str, *, apply: bool, passwords: Mapping[str, str] | None = None
 ) -> Difference:
     """Compares, and with ``apply`` makes users and permissions so; returns what differed before.
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.local.caller import given
 from deploy.local.parts import ROOT, StackError
@@ -31,6 +31,8 @@ from shared.events.progress import RegistryState
 app = typer.Typer(no_args_is_help=True, help="企业登记表:导入、查看、导出;给没有系统的企业发登录链接。")
 console = Console()
 problems = Console(stderr=True)
+
+WIDTH_OF_A_FILE: Final = 240
 
 SHOWN: Final = 40
 """Changes that an import lists; the counts tell of all."""
@@ -66,10 +68,10 @@ def import_(
 
 def _tell(done: Import, dry_run: bool) -> None:
     if done.changes:
-        table = Table("变动", "县(市、区)", "企业", "服务", "原起止日期", "新起止日期", title_justify="left")
+        table = Table("变动", "县(市、区)", "企业", "服务", _whole("原起止日期"), _whole("新起止日期"), title_justify="left")
         for change in done.changes[:SHOWN]:
             table.add_row(*_change(change))
-        console.print(table)
+        _out().print(table)
         if len(done.changes) > SHOWN:
             console.print(f"……共{len(done.changes)}处变动", highlight=False)
     counts = f"新增{done.added}、变更{done.changed}、移出{done.removed}、不变{done.unchanged}(按县、企业、服务计)"
@@ -108,24 +110,35 @@ def list_(
     """Shows the registry."""
     file = _with_pool(export_registry)
     if company is None:
-        console.print(_companies(file.states))
+        _out().print(_companies(file.states))
         return
     own = [state for state in file.states if state.company == company]
     if not own:
         raise _left(f"登记表里没有企业 {company}:用 ./onething companies list 查看有哪些")
-    table = Table("县(市、区)", "服务", "起止日期", "联系科室", "办公电话", title=f"{own[0].name}({company})", title_justify="left")
+    title = f"{own[0].name}({company})"
+    table = Table("县(市、区)", "服务", _whole("起止日期"), "联系科室", _whole("办公电话"), title=title, title_justify="left")
     for state in own:
         office, phone = file.contacts.get(subject_of(state.county, state.company, state.service), ("", ""))
         county, service = layout.word_of(layout.COUNTIES, state.county), layout.word_of(layout.SERVICES, state.service)
         table.add_row(county, service, _periods(state), office, phone)
-    console.print(table)
+    _out().print(table)
+
+
+def _whole(title: str) -> Column:
+    """A column whose texts are not broken in two lines, however narrow the terminal: dates and numbers are copied."""
+    return Column(title, no_wrap=True)
+
+
+def _out() -> Console:
+    """Where tables go: as wide as the terminal; in a file or a pipe nothing has to be broken."""
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
 
 
 def _companies(states: Iterable[RegistryState]) -> Table:
     by_company: dict[str, list[RegistryState]] = {}
     for state in states:
         by_company.setdefault(state.company, []).append(state)
-    table = Table("企业编号", "企业名称", "服务", "县(市、区)", title=f"登记企业{len(by_company)}家", title_justify="left")
+    table = Table(_whole("企业编号"), "企业名称", "服务", "县(市、区)", title=f"登记企业{len(by_company)}家", title_justify="left")
     for company, own in sorted(by_company.items()):
         services = {layout.word_of(layout.SERVICES, state.service): None for state in own}
         counties = {layout.word_of(layout.COUNTIES, state.county): None for state in own}

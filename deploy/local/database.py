@@ -22,6 +22,9 @@ OLDEST_MAJOR: Final = 15
 ADMIN: Final = "onething_admin"
 """The superuser of the local cluster; the services never have its password, save while they migrate."""
 
+ORPHANS_SECONDS: Final = 30.0
+"""How long the sessions of a killed server may take to end."""
+
 UNPRIVILEGED: Final = ("postgres", "nobody")
 
 SETTINGS: Final = {
@@ -181,7 +184,7 @@ class Database:
             environment=base_environment() | {"LC_ALL": "C"},
             stop_signal=signal.SIGINT,  # "fast": ends sessions and writes all down
             stop_seconds=30.0,
-            before_restart=self._end_leftover,
+            before_restart=lambda: self._end_leftover(log),
         )
 
     def _takes(self, programs: Path, name: str, value: str) -> bool:
@@ -235,8 +238,12 @@ class Database:
         if run.returncode:
             raise StackError(f"PostgreSQL's cluster could not be made in {self.folder}:\n{run.stdout[-1500:]}{run.stderr[-1500:]}")
 
-    def _end_leftover(self) -> None:
+    def _end_leftover(self, log: Path = Path(os.devnull)) -> None:
         """Ends a server of this very folder that is still there, and removes what a killed one left behind."""
+        self._end_server()
+        self._end_orphans(log)
+
+    def _end_server(self) -> None:
         lock = self._data / "postmaster.pid"
         if not lock.exists():
             return
@@ -252,10 +259,37 @@ class Database:
             time.sleep(0.1)
         raise StackError(f"another PostgreSQL (pid {pid}) runs on {self._data} and does not stop: end it, then start again.")
 
+    def _end_orphans(self, log: Path) -> None:
+        """Ends the sessions of a killed server. Each goes by itself when it next looks up from its work; until the last has gone
+        they hold the shared memory of this folder, and a new server refuses to start ("still in use")."""
+        deadline = time.monotonic() + ORPHANS_SECONDS
+        told: set[int] = set()
+        while orphans := _sessions_on(self._data):
+            if time.monotonic() > deadline:
+                pids = ", ".join(map(str, sorted(orphans)))
+                raise StackError(f"sessions of a killed PostgreSQL (pids {pids}) hold {self._data}: end them, then start again.")
+            for pid in orphans - told:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGQUIT)
+                with log.open("a") as lines:
+                    lines.write(f"onething: session {pid} of the killed server outlived it, and is told to end\n")
+            told |= orphans
+            time.sleep(0.05)
+
 
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         yield from (Path(parent) / name for name in (*folders, *files))
+
+
+def _sessions_on(data: Path) -> set[int]:
+    """The processes of PostgreSQL that work in ``data``; none where the system has no ``/proc``."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.joinpath("cwd").samefile(data) and process.joinpath("exe").readlink().name.split()[0] == "postgres":
+                found.add(int(process.name))
+    return found
 
 
 def _command_line(pid: int) -> str:

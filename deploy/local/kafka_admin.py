@@ -16,7 +16,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, Descri
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
 
-from shared.kafka.access import client_options
+from shared.kafka.access import Bootstrap, client_options
 
 _ANY: Final = 1
 _ALLOW: Final = 3
@@ -84,7 +84,7 @@ class Foreign(NamedTuple):
 
 
 @asynccontextmanager
-async def admin_of(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_of(bootstrap: Bootstrap) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client that asks as the user of ``bootstrap``.
 
     Raises:

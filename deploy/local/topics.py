@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from shared.kafka.access import client_options
+from shared.kafka.access import Bootstrap, client_options
 from shared.kafka.topics import TopicSpec
 
 
-async def create_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: int = 1) -> list[str]:
+async def create_topics(bootstrap: Bootstrap, specs: Iterable[TopicSpec], *, replication: int = 1) -> list[str]:
     """Creates those topics that are not there, and returns their names. Settings of a topic that stands are left alone.
 
     Raises:
@@ -46,7 +46,7 @@ async def _led(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
+async def delete_topics(bootstrap: Bootstrap, names: Iterable[str]) -> None:
     """Deletes the topics with all that they hold.
 
     Raises:
@@ -57,7 +57,7 @@ async def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _admin(bootstrap: Bootstrap) -> AsyncIterator[AIOKafkaAdminClient]:
     client = AIOKafkaAdminClient(**client_options(bootstrap), request_timeout_ms=30_000)
     try:
         await client.start()

@@ -133,7 +133,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
             broker = new_broker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
             needs = Taking(known, publisher, topics, clock, Watch(limits), digest)
             consumers.append(kafka.subscribe(broker, topics, kafka.ProvincePush(needs), settings.batch_records))
-            tasks = [asyncio.create_task(start_patiently(broker))]
+            tasks = [asyncio.create_task(start_patiently(broker, settings.kafka))]
             if pool is not None:
                 indexes = kafka.subscribe_index(broker, topics, pool, known, settings.batch_records)
                 consumers.extend(indexes)

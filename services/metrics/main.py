@@ -167,7 +167,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
                 postgres.listen(dsn, MOVED, moved.set, lambda _: moved.set(), application="metrics-worker-listens")
             )
             publishing = asyncio.create_task(totals.run())
-            starting = asyncio.create_task(start_patiently(broker))
+            starting = asyncio.create_task(start_patiently(broker, settings.kafka))
             yield
             starting.cancel()
             for consumer in consumers:

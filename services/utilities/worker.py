@@ -15,7 +15,7 @@ from services.utilities.kafka import consuming, telling
 from services.utilities.settings import Settings, read_limits
 from shared import postgres, problems, web
 from shared.clock import Clock, now
-from shared.kafka import PartitionConsumer, Publisher, Topics, new_broker, start_patiently
+from shared.kafka import Bootstrap, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.parking import Digest
 from shared.unusable import Limits, Watch
 
@@ -57,7 +57,7 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
             events = consuming.UtilityEvents(pool, publisher, topics, limits, changed, clock, watch=watch, digest=digest)
             consumers[:] = consuming.subscribe(broker, topics, events, consuming.CaseEvents(pool, changed), settings.batch_records)
             publishing = asyncio.create_task(snapshots.run())
-            starting = asyncio.create_task(_start(pool, limits, broker))
+            starting = asyncio.create_task(_start(pool, limits, broker, settings.kafka))
             looking = asyncio.create_task(observing.watch(pool))
             yield
             starting.cancel()
@@ -88,7 +88,7 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
     return app
 
 
-async def _start(pool: postgres.Pool, limits: TimeLimits, broker: KafkaBroker) -> None:
+async def _start(pool: postgres.Pool, limits: TimeLimits, broker: KafkaBroker, kafka: Bootstrap) -> None:
     """Brings the due dates up to date, then begins to read; tries again until the database and Kafka answer."""
     while True:
         try:
@@ -97,4 +97,4 @@ async def _start(pool: postgres.Pool, limits: TimeLimits, broker: KafkaBroker) -
         except postgres.Unavailable as error:
             log.warning("due_dates_wait", error=type(error).__name__, retry_in=RETRY_SECONDS)
         await asyncio.sleep(RETRY_SECONDS)
-    await start_patiently(broker)
+    await start_patiently(broker, kafka)

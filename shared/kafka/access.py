@@ -1,21 +1,23 @@
 """How Kafka lets us in: in the clear, or over TLS, as a user with a password (SASL/SCRAM).
 
 An :class:`Address` is the ``host:port`` list that every client takes, and knows beside how to be let in there, as a PostgreSQL DSN
-does; a plain string is an address in the clear. Its text never holds the password.
+does; a plain string is an address in the clear. Its text never holds the password. It is no string on purpose: what a string's
+methods gave back would have lost the access, and would be refused only by a broker.
 """
 
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import IllegalSaslStateError, KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.helpers import create_ssl_context
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLScram256, SASLScram512
-from pydantic import BaseModel, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, InstanceOf, ValidationInfo, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256"]
@@ -45,25 +47,27 @@ class Access:
         return context
 
 
-class Address(str):
-    """``host:port``, several separated by commas, with the ``access`` that is used there."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``host:port``, several separated by commas, with the ``access`` that is used there. As text it is the servers alone."""
 
-    __slots__ = ("access",)
+    servers: str
+    access: Access = Access()
 
-    access: Access
-
-    def __new__(cls, servers: str, access: Access) -> Self:
-        made = super().__new__(cls, servers)
-        made.access = access
-        return made
+    def __str__(self) -> str:
+        return self.servers
 
 
-def access_to(bootstrap: str) -> Access:
+Bootstrap = Address | str
+"""Where Kafka is; a plain string is an address in the clear."""
+
+
+def access_to(bootstrap: Bootstrap) -> Access:
     """In the clear where a plain string was given."""
     return bootstrap.access if isinstance(bootstrap, Address) else Access()
 
 
-def client_options(bootstrap: str) -> dict[str, Any]:
+def client_options(bootstrap: Bootstrap) -> dict[str, Any]:
     """What every client of aiokafka is given to get in."""
     access = access_to(bootstrap)
     options: dict[str, Any] = {"bootstrap_servers": str(bootstrap)}
@@ -78,7 +82,7 @@ def client_options(bootstrap: str) -> dict[str, Any]:
     return options
 
 
-def new_broker(bootstrap: str, **options: Any) -> KafkaBroker:
+def new_broker(bootstrap: Bootstrap, **options: Any) -> KafkaBroker:
     """FastStream's broker at ``bootstrap``; ``options`` are its own."""
     access = access_to(bootstrap)
     security: BaseSecurity | None = None
@@ -90,7 +94,12 @@ def new_broker(bootstrap: str, **options: Any) -> KafkaBroker:
     return KafkaBroker(str(bootstrap), security=security, **options)
 
 
-async def refusal(bootstrap: str, timeout_seconds: float = 4.0) -> str | None:
+def who(bootstrap: Bootstrap) -> str:
+    """As whom we come, in a sentence."""
+    return access_to(bootstrap).username or "us, who are nobody there,"
+
+
+async def refusal(bootstrap: Bootstrap, timeout_seconds: float = 4.0) -> str | None:
     """Why a broker that answers does not let us in, as a sentence that says what to mend; ``None`` where it is not that.
 
     The clients themselves say only that no broker could be reached.
@@ -117,13 +126,17 @@ async def refusal(bootstrap: str, timeout_seconds: float = 4.0) -> str | None:
     return None
 
 
+def _address(given: object) -> object:
+    return Address(given.strip()) if isinstance(given, str) else given
+
+
 class KafkaSettings(BaseModel):
-    """What a service's settings say about Kafka; ``kafka`` is an :class:`Address` once they are read.
+    """What a service's settings say about Kafka; ``kafka``, given as ``host:port``, knows the access once they are read.
 
     ``kafka_sasl_password_file`` holds the password alone, in its first line.
     """
 
-    kafka: str = "127.0.0.1:9092"
+    kafka: Annotated[InstanceOf[Address], NoDecode, BeforeValidator(_address)] = Address("127.0.0.1:9092")
     kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
     kafka_sasl_username: str = ""
     kafka_sasl_password_file: Path | None = None
@@ -161,7 +174,7 @@ class KafkaSettings(BaseModel):
     def _knows_how_to_get_in(self) -> Self:
         file = self.kafka_sasl_password_file
         self.kafka = Address(
-            self.kafka,
+            self.kafka.servers,
             Access(
                 self.kafka_security_protocol, self.kafka_sasl_mechanism, self.kafka_sasl_username, _password(file) if file else "",
                 self.kafka_ssl_cafile,

@@ -8,6 +8,7 @@ from faststream.specification import AsyncAPI
 
 from shared.events.envelope import MEDIA_TYPE
 from shared.events.messages import TOPICS
+from shared.kafka.access import Bootstrap
 
 VERSION: Final = "1"
 """Of the contracts: the topics' names end with it."""
@@ -15,12 +16,12 @@ VERSION: Final = "1"
 REF: Final = "$ref"
 
 
-def describe(title: str, kafka: str, prefix: str, *, reads: Sequence[str], writes: Sequence[str]) -> dict[str, Any]:
+def describe(title: str, kafka: Bootstrap, prefix: str, *, reads: Sequence[str], writes: Sequence[str]) -> dict[str, Any]:
     """The document of one worker; ``reads`` and ``writes`` are topics by their own names, e.g. ``case-events``.
 
     Nothing is connected: the broker that FastStream describes is never started.
     """
-    broker = KafkaBroker(kafka)
+    broker = KafkaBroker(str(kafka))
     for topic in reads:
         broker.subscriber(f"{prefix}.{topic}.v{VERSION}", title=topic, description=_about(topic))(_taker(TOPICS[topic].model))
     for topic in writes:

@@ -23,6 +23,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
+from shared.kafka.access import Bootstrap, refusal, who
 from shared.kafka.metering import MEASURE_SECONDS, Metering, Reached
 from shared.kafka.topic_id import topic_id
 
@@ -42,6 +43,7 @@ GATHER_SECONDS: Final = 0.05
 
 FIRST_BACKOFF_SECONDS: Final = 0.2
 LAST_BACKOFF_SECONDS: Final = 5.0
+START_AGAIN_SECONDS: Final = 1.0
 
 
 class Halt(Exception):
@@ -52,21 +54,32 @@ class WentBack(Exception):
     """Records came that are already behind us, as when the topic was cut or made anew: the position is checked again."""
 
 
-async def start_patiently(broker: KafkaBroker) -> None:
-    """Starts ``broker`` and its subscribers, trying again until Kafka answers."""
+async def start_patiently(broker: KafkaBroker, bootstrap: Bootstrap) -> None:
+    """Starts ``broker``, which is at ``bootstrap``, and its subscribers, trying again until Kafka answers and lets us read."""
     while True:
         try:
             await broker.start()
         except (KafkaError, OSError) as error:
-            if isinstance(error, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
-                what = f"Kafka does not let us read: {type(error).__name__} {', '.join(map(str, error.args))}"
-                log.error("kafka_refuses_us", retry_in=LAST_BACKOFF_SECONDS / 5, what_to_do=f"{what} (docs/kafka-security.md)")
+            why = _may_not_read(error, bootstrap) or await refusal(bootstrap)
+            if why is not None:
+                log.error("kafka_refuses_us", what_to_do=why, retry_in=START_AGAIN_SECONDS)
             else:
-                log.warning("kafka_unreachable", retry_in=LAST_BACKOFF_SECONDS / 5, error=type(error).__name__)
+                log.warning("kafka_unreachable", bootstrap=str(bootstrap), error=type(error).__name__, retry_in=START_AGAIN_SECONDS)
             await broker.stop()
-            await asyncio.sleep(LAST_BACKOFF_SECONDS / 5)
+            await asyncio.sleep(START_AGAIN_SECONDS)
         else:
             return
+
+
+def _may_not_read(error: Exception, bootstrap: Bootstrap) -> str | None:
+    named = ", ".join(sorted(str(name) for given in error.args for name in ([given] if isinstance(given, str) else given)))
+    if isinstance(error, GroupAuthorizationFailedError):
+        refused = f"read as a member of group {named}"
+    elif isinstance(error, TopicAuthorizationFailedError):
+        refused = f"read {named}"
+    else:
+        return None
+    return f"Kafka at {bootstrap} does not let {who(bootstrap)} {refused}: grant it (docs/kafka-security.md)"
 
 
 class PartitionHandler(Protocol):

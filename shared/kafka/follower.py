@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from aiokafka.errors import KafkaError
 
+from shared.kafka.access import Bootstrap
 from shared.kafka.consumer import Record
 from shared.kafka.log import LogReader, UnknownTopic
 
@@ -37,7 +38,7 @@ class Life(NamedTuple):
 class Follower:
     """Reads ``topic``'s only partition. After trouble it reads the whole again, which is harmless to who keeps the newest."""
 
-    def __init__(self, bootstrap: str, topic: str, *, client_id: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, topic: str, *, client_id: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._client_id = client_id

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.events.envelope import MEDIA_TYPE
@@ -22,17 +22,23 @@ Pair = tuple[bytes, bytes]
 """Key and value."""
 
 
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""What a broker answers to a batch over the topic's ``max.message.bytes`` or ``segment.bytes``."""
+
+
 class Delivery:
     """One caller's messages. ``future`` is done when each of them is stored, or one of them is not."""
 
-    __slots__ = ("future", "missing")
+    __slots__ = ("future", "missing", "too_large")
 
     def __init__(self, future: asyncio.Future[None]) -> None:
         self.future = future
         self.missing = 0
-        """Partitions that have not answered yet."""
+        """Batches that have not been answered yet."""
+        self.too_large: list[bytes] = []
+        """Values that Kafka does not take even alone."""
 
-    def stored(self) -> None:
+    def answered(self) -> None:
         self.missing -= 1
         if not self.missing and not self.future.done():
             self.future.set_result(None)
@@ -45,16 +51,18 @@ class Delivery:
 class _Batch:
     """A batch that is being filled: from its first message until the client takes it to the broker."""
 
-    __slots__ = ("aboard", "builder")
+    __slots__ = ("aboard", "builder", "cargo")
 
     def __init__(self, builder: BatchBuilder) -> None:
         self.builder = builder
         self.aboard: list[Delivery] = []
+        self.cargo: list[tuple[Delivery, bytes, bytes]] = []
 
     def take(self, delivery: Delivery, key: bytes, value: bytes) -> bool:
         """Whether there was room, and the batch has not left."""
         if self.builder.append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
             return False
+        self.cargo.append((delivery, key, value))
         if not self.aboard or self.aboard[-1] is not delivery:
             self.aboard.append(delivery)
             delivery.missing += 1
@@ -89,9 +97,30 @@ class Lanes:
         try:
             # It stays open, and is filled further, until the client has nothing under way to that broker and takes it.
             await (await self._producer.send_batch(batch.builder, topic, partition=partition))
+        except TOO_LARGE:
+            await self._send_apart(topic, partition, batch)
         except (KafkaError, OSError) as error:
             for delivery in batch.aboard:
                 delivery.failed(error)
         else:
             for delivery in batch.aboard:
-                delivery.stored()
+                delivery.answered()
+
+    async def _send_apart(self, topic: str, partition: int, batch: _Batch) -> None:
+        """Sends each half of a batch that the topic does not take, until what is too large stands alone."""
+        halves: list[_Batch] = []
+        if len(batch.cargo) == 1:
+            delivery, _, value = batch.cargo[0]
+            delivery.too_large.append(value)
+        else:
+            middle = len(batch.cargo) // 2
+            for half in (batch.cargo[:middle], batch.cargo[middle:]):
+                smaller = _Batch(self._producer.create_batch())
+                for delivery, key, value in half:
+                    smaller.take(delivery, key, value)
+                halves.append(smaller)
+        for delivery in batch.aboard:
+            delivery.answered()
+        # One after the other: the client has one place a partition, and gives up on those that wait for it too long.
+        for smaller in halves:
+            await self._send(topic, partition, smaller)

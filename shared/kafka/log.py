@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.kafka.access import client_options
+from shared.kafka.access import Bootstrap, client_options
 from shared.kafka.consumer import Record
 from shared.kafka.topic_id import topic_id
 
@@ -28,7 +28,7 @@ class LogReader:
     Entering it raises :class:`UnknownTopic`, or the client's KafkaError where Kafka does not answer.
     """
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], *, client_id: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, topics: Sequence[str], *, client_id: str) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
         self._client_id = client_id

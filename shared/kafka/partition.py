@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
-from shared.kafka.access import client_options
+from shared.kafka.access import Bootstrap, client_options
 from shared.kafka.consumer import Record
 
 _POLL_MS: Final = 200
@@ -27,7 +27,7 @@ class Portion(NamedTuple):
     end: int
 
 
-async def read_partition_of(bootstrap: str, topic: str, key: bytes, *, most: int = 5000) -> AsyncGenerator[Portion, None]:
+async def read_partition_of(bootstrap: Bootstrap, topic: str, key: bytes, *, most: int = 5000) -> AsyncGenerator[Portion, None]:
     """The records of the partition that our publishers put ``key`` into, those of other keys too, up to ``most`` at a time.
 
     Without a group, so that nobody else notices; aborted transactions are not read. What arrives after the start is left out.
@@ -60,7 +60,7 @@ async def read_partition_of(bootstrap: str, topic: str, key: bytes, *, most: int
         await consumer.stop()
 
 
-async def _partitions(bootstrap: str, topic: str) -> list[int]:
+async def _partitions(bootstrap: Bootstrap, topic: str) -> list[int]:
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()

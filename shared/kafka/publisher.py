@@ -2,19 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from shared.kafka.access import access_to, client_options, refusal
+from shared.kafka.access import Bootstrap, access_to, client_options, refusal, who
 from shared.kafka.lanes import CONTENT_TYPE, Delivery, Lanes, Pair
 from shared.kafka.placing import partition_of
 
-__all__ = ["CONTENT_TYPE", "KafkaUnavailable", "Message", "Publisher"]
+__all__ = ["CONTENT_TYPE", "KafkaUnavailable", "Message", "MessagesTooLarge", "Publisher"]
 
 log = structlog.get_logger()
 
@@ -33,6 +33,14 @@ class KafkaUnavailable(Exception):
     """The messages are not known to be stored. Sending them again is harmless."""
 
 
+class MessagesTooLarge(Exception):
+    """Kafka does not take some of the messages, however often they are sent: ``values`` are theirs. The others are stored."""
+
+    def __init__(self, values: Collection[bytes]) -> None:
+        super().__init__(f"{len(values)} of the messages are larger than Kafka takes")
+        self.values = frozenset(values)
+
+
 class Message(NamedTuple):
     """One record: ``key`` decides the partition, ``value`` is a structured CloudEvent."""
 
@@ -48,7 +56,7 @@ class Publisher:
     that lost a batch to a long outage must be replaced before it can go on.
     """
 
-    def __init__(self, bootstrap: str, *, client_id: str, timeout_seconds: float = 4.0) -> None:
+    def __init__(self, bootstrap: Bootstrap, *, client_id: str, timeout_seconds: float = 4.0) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._timeout = timeout_seconds
@@ -89,7 +97,9 @@ class Publisher:
             except (KafkaError, OSError) as error:
                 self.refused = await refusal(self._bootstrap, self._timeout)
                 if self.refused is None:
-                    log.warning("kafka_unreachable", bootstrap=self._bootstrap, retry_in=RETRY_SECONDS, error=type(error).__name__)
+                    log.warning(
+                        "kafka_unreachable", bootstrap=str(self._bootstrap), retry_in=RETRY_SECONDS, error=type(error).__name__
+                    )
                 else:
                     log.error("kafka_refuses_us", what_to_do=self.refused, retry_in=RETRY_SECONDS)
             finally:
@@ -102,6 +112,7 @@ class Publisher:
 
         Raises:
             KafkaUnavailable: not so within the time-out; some of the messages may be stored nevertheless.
+            MessagesTooLarge: not so of these, nor ever will be; the others are stored.
         """
         if not messages:
             return
@@ -111,12 +122,13 @@ class Publisher:
         deadline = loop.time() + self._timeout
         expiry: asyncio.TimerHandle | None = None
         try:
-            by_place = await _placed(self._producer, messages, deadline)
             delivery = Delivery(loop.create_future())
+            by_place = await _placed(self._producer, messages, deadline, delivery.too_large)
             for (topic, partition), pairs in by_place.items():
                 self._lanes.put(topic, partition, delivery, pairs)
             expiry = loop.call_at(deadline, delivery.failed, TimeoutError("not confirmed in time"))
-            await delivery.future
+            if by_place:
+                await delivery.future
         except (TimeoutError, KafkaError, OSError) as error:
             if isinstance(error, TopicAuthorizationFailedError):
                 self._may_not_write(error)
@@ -125,10 +137,21 @@ class Publisher:
             if expiry is not None:
                 expiry.cancel()
         self.refused = None
+        if delivery.too_large:
+            raise self._too_large(messages, MessagesTooLarge(delivery.too_large))
+
+    def _too_large(self, messages: Sequence[Message], error: MessagesTooLarge) -> MessagesTooLarge:
+        found = [message for message in messages if message.value in error.values]
+        log.error(
+            "messages_too_large", topics=sorted({message.topic for message in found}), messages=len(found),
+            bytes=max(len(message.value) for message in found),
+            what_to_do=f"no message may have over {MOST_BYTES} bytes; where these have fewer, raise the topic's max.message.bytes",
+        )  # fmt: skip
+        return error
 
     def _may_not_write(self, error: TopicAuthorizationFailedError) -> None:
-        user = access_to(self._bootstrap).username or "us, who are nobody there,"
         topic = ", ".join(map(str, error.args))
+        user = who(self._bootstrap)
         sentence = f"Kafka at {self._bootstrap} does not let {user} write to {topic}: grant it (docs/kafka-security.md)"
         if sentence != self.refused:  # said once, until it is forgotten
             log.error("kafka_refuses_us", what_to_do=sentence)
@@ -156,8 +179,10 @@ class Publisher:
         return True
 
 
-async def _placed(producer: AIOKafkaProducer, messages: Sequence[Message], deadline: float) -> dict[tuple[str, int], list[Pair]]:
-    """The messages by topic and partition, in their order.
+async def _placed(
+    producer: AIOKafkaProducer, messages: Sequence[Message], deadline: float, too_large: list[bytes]
+) -> dict[tuple[str, int], list[Pair]]:
+    """The messages by topic and partition, in their order; values that Kafka does not take go to ``too_large`` instead.
 
     Raises:
         KafkaError: a topic is not known, or a message is larger than Kafka takes.
@@ -175,7 +200,7 @@ async def _placed(producer: AIOKafkaProducer, messages: Sequence[Message], deadl
             partitions = len(found)
         key, value = message.key.encode(), message.value
         if len(key) + len(value) > MOST_BYTES:
-            # Refused here, for in a batch with others it would have the broker refuse them too.
-            raise MessageSizeTooLargeError(f"a message for {topic} has over {MOST_BYTES} bytes")
+            too_large.append(value)
+            continue
         placed.setdefault((topic, partition_of(key, partitions)), []).append((key, value))
     return placed

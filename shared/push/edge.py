@@ -137,6 +137,18 @@ class Edge:
             " within 300 s, webhook-signature), from where you are allowed to; docs/signatures.md has the rules",
         )
 
+    def admit(self, sender: str, party: Party | None) -> None:
+        """Lets a request in that is no push but tells events, as a sheet does; :meth:`charge` them once they are counted.
+
+        Raises:
+            ProblemError: 429.
+        """
+        self._limits.admit(sender, party.events_per_second if party else None)
+
+    def charge(self, sender: str, party: Party | None, events: int) -> None:
+        """Counts ``events`` against the sender's rate."""
+        self._limits.charge(sender, party.events_per_second if party else None, events)
+
     def _refuse_unbound(self, request: Request, party: Party) -> None:
         if party.client_certificate is not None and self._peers.certificate(request) != party.client_certificate:
             raise SignatureError("the client certificate is not the sender's, or no trusted proxy told it")

@@ -8,12 +8,12 @@ import orjson
 from fastapi.responses import Response
 
 from shared import meters
-from shared.kafka.publisher import KafkaUnavailable, Message, Publisher
+from shared.kafka.publisher import KafkaUnavailable, Message, MessagesTooLarge, Publisher
 from shared.parking import count_parked, parked_event
 from shared.problems import ProblemError, problem
 from shared.push.edge import Edge
 from shared.push.framing import Push
-from shared.verdicts import NOT_ENTITLED, PERSONAL_DATA, Accepted, Rejected, Verdict
+from shared.verdicts import NOT_ENTITLED, PERSONAL_DATA, TOO_LARGE, Accepted, Rejected, Verdict, refuse_large
 
 Judge = Callable[[object], Verdict]
 
@@ -32,6 +32,7 @@ TITLES: Final = {
     "unknown-table": "Unknown table",
     "no-dialect": "No dialect",
     PERSONAL_DATA: "Personal data",
+    TOO_LARGE: "Too large",
 }
 
 
@@ -53,7 +54,7 @@ async def settle(
 
     Raises:
         ProblemError: 403 or 422 with the results when no item is accepted (then nothing is parked: the sender was
-            told and keeps them); 503 when Kafka does not confirm in time.
+            told and keeps them); 413 when Kafka takes none of them for its size; 503 when it does not confirm in time.
     """
     service, now = edge.service, edge.clock()
     verdicts = [judge(item) for item in push.items]
@@ -74,7 +75,18 @@ async def settle(
             )  # fmt: skip
             messages.append(Message(parked_topic, origin, value))
     if not sandbox:
-        await _publish(publisher, messages, service, len(verdicts))
+        try:
+            await _publish(publisher, messages, service, len(verdicts))
+        except MessagesTooLarge as error:
+            # The others are stored. They go again, with what is parked of these: that changes nothing.
+            known = refuse_large(verdicts, error.values)
+            if known == verdicts:
+                raise _not_known(service, len(verdicts)) from None  # what is parked; the log says what to mend
+            again = iter(known)
+            return await settle(
+                push, lambda _: next(again), publisher, edge, sender=sender, topic=topic, parked_topic=parked_topic,
+                shown_fields=shown_fields,
+            )  # fmt: skip
         _events(service, "accepted").inc(len(accepted))
         _events(service, "rejected").inc(rejected)
         _ignored(service).inc(sum(verdict.ignored for verdict in accepted))
@@ -94,11 +106,13 @@ async def _publish(publisher: Publisher, messages: Sequence[Message], service: s
     try:
         await publisher.publish(messages)
     except KafkaUnavailable:
-        _events(service, "unavailable").inc(events)
-        raise ProblemError(
-            503, "not-known-to-be-stored", "send the same events again with the same ids; sending twice never counts twice",
-            retry_after=5,
-        ) from None  # fmt: skip
+        raise _not_known(service, events) from None
+
+
+def _not_known(service: str, events: int) -> ProblemError:
+    _events(service, "unavailable").inc(events)
+    detail = "send the same events again with the same ids; sending twice never counts twice"
+    return ProblemError(503, "not-known-to-be-stored", detail, retry_after=5)
 
 
 def _all_rejected(rejected: Sequence[Rejected], results: list[dict[str, Any]]) -> ProblemError:
@@ -107,8 +121,9 @@ def _all_rejected(rejected: Sequence[Rejected], results: list[dict[str, Any]]) -
     if all(verdict.reason == NOT_ENTITLED for verdict in rejected):
         return ProblemError(403, NOT_ENTITLED, "these events are not yours to send: see the results", errors=errors, extra=answer)
     reason = rejected[0].reason if len(rejected) == 1 else "all-rejected"
+    status = 413 if all(verdict.reason == TOO_LARGE for verdict in rejected) else 422
     return ProblemError(
-        422, reason, "no event was accepted: mend what the results name and send them again", errors=errors, extra=answer
+        status, reason, "no event was accepted: mend what the results name and send them again", errors=errors, extra=answer
     )
 
 

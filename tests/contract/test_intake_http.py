@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+from deploy.local.topics import create_topics, delete_topics
 from services.intake.domain import rows
 from services.intake.main import build_api
 from services.intake.settings import Settings
@@ -283,3 +285,41 @@ async def test_the_worker_is_documented(client: httpx.AsyncClient, topics: Topic
     asyncapi = (await client.get("/asyncapi.json")).json()
     assert asyncapi["asyncapi"].startswith("3.")
     assert topics.province_push in orjson.dumps(asyncapi["channels"]).decode()
+
+
+async def test_a_large_event_is_judged_by_what_we_keep_of_it_and_one_too_large_for_the_topic_is_said_to_be(
+    client: httpx.AsyncClient, secret: str, kafka: str, topics: Topics, credentials: Credentials
+) -> None:
+    # What is not ours is dropped, however much it is; what is wrong is parked without it.
+    weight = "x" * 1_300_000
+    heavy = event("heavy", "BD1", applicant={"note": weight}, extra=weight)
+    assert (await push(client, secret, heavy)).status_code == 202
+    both = await push(client, secret, [heavy, event("wrong", "BD2", county=weight)])
+    assert [result["status"] for result in both.json()["results"]] == ["accepted", "rejected"]
+    assert await _on(kafka, topics) == (["heavy", "heavy"], [f"http/intake/{SENDER}/m-1/1"])
+
+    narrow = Topics(f"{topics.prefix}n")
+    specs = [
+        replace(spec, config=spec.config | {"max.message.bytes": "560"}) if spec.name == narrow.case_events else spec
+        for spec in narrow.specs()
+    ]
+    await create_topics(kafka, specs)
+    settings = Settings(
+        kafka=kafka, topic_prefix=narrow.prefix, senders_file=credentials.senders_file,
+        receipt_key_file=credentials.receipt_key_file,
+    )  # fmt: skip
+    long = event("l" * 128, "C" * 64)
+    async with running(build_api(settings)) as narrow_client:
+        alone = await push(narrow_client, secret, long)
+        batch = await push(narrow_client, secret, [event("a", "BD1"), long, event("b", "BD2"), event("c", "BD3", county="x")])
+        only = await push(narrow_client, secret, [long, event("c", "BD3", county="x")])
+    body = _problem(alone, 413, "too-large")
+    assert "larger than Kafka takes" in body["errors"][0]["message"]
+    assert [result["status"] for result in batch.json()["results"]] == ["accepted", "rejected", "accepted", "rejected"]
+    assert batch.json()["results"][1]["problem"]["type"] == "urn:onething:problem:too-large"
+    _problem(only, 422, "all-rejected")
+    taken, parked = await _on(kafka, narrow)
+    # What goes again beside the parked changes nothing.
+    assert set(taken) == {"a", "b"}
+    assert set(parked) == {f"http/intake/{SENDER}/m-1/{index}" for index in (1, 3)}
+    await delete_topics(kafka, [spec.name for spec in specs])

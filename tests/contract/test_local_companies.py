@@ -32,7 +32,8 @@ def run(database: TestDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ONETHING_POSTGRES_DSN", database.dsn("utilities"))
     monkeypatch.setenv("ONETHING_CALLED_FROM", str(tmp_path))
     monkeypatch.setenv("ONETHING_STATE_DIR", str(tmp_path / "no-stack"))
-    monkeypatch.setenv("COLUMNS", "200")
+    # As narrow as a terminal gets: what is looked for here is broken in no width.
+    monkeypatch.setenv("COLUMNS", "80")
 
     async def command(*arguments: str) -> tuple[int, str]:
         # In a thread: the commands have event loops of their own.

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
 
+from deploy.local.topics import create_topics, delete_topics
+from services.utilities.domain.sheets.layout import MEDIA_TYPE as LAYOUT_MEDIA_TYPE
 from services.utilities.main import build_api
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Topics
 from tests import utilities_oracle as oracle
 from tests.conftest import Credentials, TestDatabase
+from tests.sheets import STEP, filled
 from tests.utilities_support import events_of, import_registry, push, records_of, running, settings, signed
 
 
@@ -173,3 +176,29 @@ async def test_without_kafka_nothing_is_said_to_be_stored(database: TestDatabase
         assert response.headers["retry-after"]
         ready = await client.get("/readyz")
         assert (ready.status_code, list(ready.json()["wrong"])) == (503, ["kafka"])
+
+
+async def test_an_event_or_a_sheet_too_large_for_the_topic_is_said_to_be(
+    edge: Edge, database: TestDatabase, credentials: Credentials
+) -> None:
+    narrow = Topics(f"{edge.topics.prefix}n")
+    specs = [
+        replace(spec, config=spec.config | {"max.message.bytes": "900"}) if spec.name == narrow.utility_events else spec
+        for spec in narrow.specs()
+    ]
+    await create_topics(edge.kafka, specs)
+    app = build_api(settings(edge.kafka, narrow.prefix, database.dsn("utilities"), credentials.companies_file))
+    async with running(app) as client:
+        small = Edge(client, edge.kafka, narrow, edge.secrets)
+        long = _step("long", reason="长" * 200)
+        _is_problem(await small.push(long), 413, "too-large")
+        batch = (await small.push([_step("short"), long])).json()
+        assert [result["status"] for result in batch["results"]] == ["accepted", "rejected"]
+        content = filled([STEP, STEP | {"报装编号": "GS-2", "说明": "长" * 200}])
+        headers = signed(edge.secrets["gas-1"], content, LAYOUT_MEDIA_TYPE)
+        sheet = await client.post("/v1/companies/gas-1/sheets", content=content, headers=headers)
+        _is_problem(sheet, 413, "message-too-large")
+        assert "请告诉审批局" in sheet.json()["detail"]
+        assert {event["id"] for event in await small.published()} >= {"short"}
+        assert {parked["reason"] for parked in await small.parked()} == {"too-large"}
+    await delete_topics(edge.kafka, [spec.name for spec in specs])

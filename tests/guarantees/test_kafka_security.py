@@ -38,7 +38,7 @@ from deploy.local.service import STORED, Needs
 from deploy.local.topics import create_topics
 from services.intake.main import build_api, build_worker
 from services.intake.settings import Settings
-from shared.kafka import Access, Address, Topics
+from shared.kafka import Access, Address, Topics, consumer, new_broker, start_patiently
 from shared.kafka.access import client_options, refusal
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.intake_support import SENDER, event, push
@@ -303,10 +303,56 @@ async def test_who_is_refused_is_told_what_to_mend(
     async with running(build_worker(secured.settings("province", "province", credentials))) as client:
 
         async def told() -> bool:
-            return "does not let us read: GroupAuthorizationFailedError onething-intake" in capfd.readouterr().out
+            return "does not let province read as a member of group onething-intake: grant it" in capfd.readouterr().out
 
         await until(told)
         assert (await client.get("/readyz")).json()["wrong"] == {"province-push": "not consuming yet"}
+
+
+async def test_who_may_not_read_is_told_why_and_reads_once_he_may(
+    secured: Secured, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "START_AGAIN_SECONDS", 0.1)
+    topic, group = TOPICS.province_push, "onething-metrics-late"
+    came = asyncio.Event()
+
+    async def take(_: bytes) -> None:
+        came.set()
+
+    async def told(words: str) -> None:
+        said = ""
+
+        async def so() -> bool:
+            nonlocal said
+            said += capfd.readouterr().out
+            return words in said
+
+        await until(so)
+
+    @asynccontextmanager
+    async def starting(address: Address) -> AsyncIterator[asyncio.Task[None]]:
+        broker = new_broker(address, apply_types=False, logger=None)
+        broker.subscriber(topic, group_id=group, auto_offset_reset="earliest")(take)
+        task = asyncio.create_task(start_patiently(broker, address))
+        yield task
+        task.cancel()
+        await asyncio.wait([task])
+        await broker.stop()
+
+    async with starting(secured.address("metrics", "not the password")):
+        await told("does not let 'metrics' in (SCRAM-SHA-512): see ONETHING_KAFKA_SASL_USERNAME")
+    async with starting(Address(f"{LOOPBACK}:{next(free_ports())}", secured.address("metrics").access)):
+        await told("kafka_unreachable")
+    async with starting(secured.address("metrics")) as task:
+        await told(f"does not let metrics read {topic}: grant it (docs/kafka-security.md)")
+        assert not task.done()
+        may = Grant("metrics", Resource.TOPIC, Pattern.LITERAL, topic, Operation.READ)
+        async with admin_of(secured.broker.address) as admin:
+            await grant(admin, [may])
+            assert await _may_write(Address(secured.broker.address), topic)
+            await asyncio.wait_for(came.wait(), 30)
+            await revoke(admin, [may])
+        assert task.done()
 
 
 async def test_every_process_works_as_its_own_user_alone(

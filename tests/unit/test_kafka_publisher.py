@@ -6,9 +6,10 @@ from collections import defaultdict
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from shared.kafka import KafkaUnavailable, Message, Publisher, Topics
+from deploy.local.topics import create_topics, delete_topics
+from shared.kafka import KafkaUnavailable, Message, MessagesTooLarge, Publisher, Topics
 from shared.kafka.publisher import CONTENT_TYPE, MOST_BATCH_BYTES, MOST_BYTES
-from shared.kafka.topics import PARTITIONS
+from shared.kafka.topics import PARTITIONS, TopicSpec
 from tests.utilities_support import records_of
 
 
@@ -60,8 +61,33 @@ async def test_what_cannot_be_published_fails_alone(kafka: str, topics: Topics) 
             return_exceptions=True,
         )
         await publisher.publish([Message(topics.case_events, "BD1", b"three")])
-    assert [type(outcome) for outcome in tried] == [type(None), KafkaUnavailable, KafkaUnavailable, type(None), type(None)]
+    assert [type(outcome) for outcome in tried] == [type(None), MessagesTooLarge, KafkaUnavailable, type(None), type(None)]
     assert [record.value for record in await records_of(kafka, topics.case_events)] == [b"one", b"two", b"three"]
+
+
+async def test_what_a_topic_does_not_take_for_its_size_is_named_and_all_else_is_stored(kafka: str, topics: Topics) -> None:
+    narrow = TopicSpec(f"{topics.prefix}.narrow", PARTITIONS, {"max.message.bytes": "2000"})
+    await create_topics(kafka, [narrow])
+    small = [b"%d" % number + b"x" * 200 for number in range(300)]
+    large, enormous = b"y" * 3000, b"z" * MOST_BYTES
+
+    def on(topic: str, *values: bytes) -> list[Message]:
+        return [Message(topic, f"BD{number % 3}", value) for number, value in enumerate(values)]
+
+    async with Publisher(kafka, client_id="test", timeout_seconds=20) as publisher:
+        # Together they go in batches that the topic does not take as they are, and with one that it takes in no way.
+        _, tried, alone = await asyncio.gather(
+            publisher.publish(on(narrow.name, *small[:100])),
+            publisher.publish(on(narrow.name, *small[100:200], large, enormous, *small[200:]) + on(topics.parked, b"beside")),
+            publisher.publish(on(narrow.name, enormous)),
+            return_exceptions=True,
+        )
+    assert isinstance(tried, MessagesTooLarge)
+    assert tried.values == {large, enormous}
+    assert isinstance(alone, MessagesTooLarge)
+    assert sorted(record.value or b"" for record in await records_of(kafka, narrow.name)) == sorted(small)
+    assert [record.value for record in await records_of(kafka, topics.parked)] == [b"beside"]
+    await delete_topics(kafka, [narrow.name])
 
 
 async def test_a_publisher_that_ends_has_sent_what_it_took(kafka: str, topics: Topics) -> None:

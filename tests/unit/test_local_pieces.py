@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from deploy.local.broker import KAFKA_VERSION, Broker, ensure_jars
@@ -59,11 +60,20 @@ async def test_a_cluster_survives_half_making_killing_and_a_borrowed_pid(folder:
     try:
         await until_ready(part, process, 30)
         await database.ensure("kept")
+        # A session that never looks up from its work does not notice that the server is gone, and holds its shared memory.
+        session = await asyncpg.connect(database.admin_dsn("kept"))
+        working = asyncio.create_task(session.execute("do $$ begin loop perform 1; end loop; end $$"))
+        await asyncio.sleep(0.5)
         stop(process, signal.SIGKILL, 10)
+        assert not working.done()
         # The number of the killed server now belongs to somebody else: to us.
         lock = folder / "postgres/data/postmaster.pid"
         lock.write_text(lock.read_text().replace(str(process.pid), str(os.getpid()), 1))
-        await asyncio.to_thread(database.prepare)
+        assert part.before_restart is not None
+        await asyncio.to_thread(part.before_restart)
+        assert f"session {session.get_server_pid()} of the killed server" in part.log.read_text()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await working
         process = start(part)
         await until_ready(part, process, 30)
         await database.ensure("kept")

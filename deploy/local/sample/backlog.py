@@ -6,20 +6,22 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from shared.kafka.access import Bootstrap, client_options
+
 OURS: Final = "onething"
 """Consumer groups of the services begin with it; somebody's console reader is not waited for."""
 
 Positions = Mapping[TopicPartition, int]
 
 
-async def backlog(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
+async def backlog(bootstrap: Bootstrap, topics: Sequence[str]) -> dict[str, int]:
     """Records not yet consumed, by topic, for those topics where there are any.
 
     Raises:
         KafkaError, OSError: Kafka does not answer.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    reader = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
+    reader = AIOKafkaConsumer(**client_options(bootstrap))
     await admin.start()
     try:
         await reader.start()

@@ -16,9 +16,9 @@ from services.intake.http.what_if import WhatIf
 from services.intake.store import parked as store
 from services.intake.store.parked import Filter, Kept, State
 from shared.clock import rfc3339
-from shared.kafka import KafkaUnavailable
+from shared.kafka import KafkaUnavailable, MessagesTooLarge
 from shared.problems import ProblemError, problem
-from shared.verdicts import FieldError, Refusal
+from shared.verdicts import TOO_LARGE, FieldError, Refusal
 
 MOST_BYTES: Final = 1024 * 1024
 MOST_AT_ONCE: Final = 500
@@ -107,6 +107,9 @@ def routes(index: Index, mender: Mender, what_if: Callable[[], WhatIf]) -> APIRo
                 except KafkaUnavailable:
                     detail = "Kafka did not confirm in time, and nothing is marked: replay again; twice never counts twice"
                     raise ProblemError(503, "not-known-to-be-stored", detail, retry_after=5) from None
+                except MessagesTooLarge as error:
+                    detail = f"{error}, and nothing is marked: replay the others without them, or raise max.message.bytes"
+                    raise ProblemError(413, TOO_LARGE, detail) from None
         answer: dict[str, Any] = {
             "dry_run": dry_run,
             "replayed": sum(outcome.status == REPLAYED for outcome in outcomes),
@@ -132,7 +135,7 @@ def routes(index: Index, mender: Mender, what_if: Callable[[], WhatIf]) -> APIRo
             raise ProblemError(422, "invalid-request", "mend the places named in errors", errors=errors) from None
         return await replay(chosen.ids, dry_run, who)
 
-    @router.post("/{parked_id}/replay", responses=described(404))
+    @router.post("/{parked_id}/replay", responses=described(404, 413))
     async def replay_one(parked_id: ParkedId, who: Who, dry_run: DryRun = False) -> Response:
         """Replays one record; a second time changes nothing."""
         return await replay([parked_id], dry_run, who)

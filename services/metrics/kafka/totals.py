@@ -14,7 +14,7 @@ from services.metrics.store.totals import Counter, Total
 from shared import counties, items, meters
 from shared.clock import Clock, now, rfc3339
 from shared.events import county_metric
-from shared.kafka import KafkaUnavailable, Message, Publisher, Topics
+from shared.kafka import Bootstrap, KafkaUnavailable, Message, Publisher, Topics
 from shared.kafka.follower import Away, Follower
 from shared.postgres import Connection, Pool
 from shared.telling import StatePublisher
@@ -39,7 +39,7 @@ class TotalsPublisher(StatePublisher):
     """
 
     def __init__(
-        self, pool: Pool, publisher: Publisher, topics: Topics, kafka: str, changed: asyncio.Event, clock: Clock = now
+        self, pool: Pool, publisher: Publisher, topics: Topics, kafka: Bootstrap, changed: asyncio.Event, clock: Clock = now
     ) -> None:
         super().__init__(pool, store.LOCK, self._publish_totals, changed, what="totals", rest_seconds=REST_SECONDS)
         self._publisher = publisher

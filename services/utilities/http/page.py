@@ -23,7 +23,7 @@ from services.utilities.domain.sheets.archive import SheetRefused
 from services.utilities.handlers import page as handlers
 from services.utilities.handlers.registry import CurrentRegistry
 from services.utilities.handlers.sheets import Outcome, mark_sheet
-from services.utilities.http.sheets import AWAY, attachment, empty_template, take
+from services.utilities.http.sheets import AWAY, MESSAGE_TOO_LARGE, attachment, empty_template, take
 from shared import counties
 from shared.clock import SHANGHAI, business_day
 from shared.events.progress import ANOMALY_WORDS, AnomalyCode
@@ -237,6 +237,8 @@ def away() -> HTMLResponse:
 
 def in_chinese(error: ProblemError) -> str:
     """What a person is told of a problem."""
+    if error.body.type.endswith(f":{MESSAGE_TOO_LARGE}"):
+        return str(error)
     if error.status == 413:
         return f"文件过大:每份不超过5兆、{layout.MOST_ROWS}行,请分成几份报送。"
     if error.status == 503:

@@ -17,7 +17,7 @@ from services.utilities.domain.sheets.layout import MEDIA_TYPE
 from services.utilities.domain.sheets.template import template
 from services.utilities.handlers.registry import CurrentRegistry, RegistryUnknown
 from services.utilities.handlers.sheets import Outcome, mark_sheet, take_sheet
-from shared.kafka import KafkaUnavailable, Publisher, Topics
+from shared.kafka import KafkaUnavailable, MessagesTooLarge, Publisher, Topics
 from shared.postgres import Pool, Unavailable
 from shared.problems import ProblemError, described
 from shared.push import EVENTS, Edge
@@ -28,11 +28,15 @@ MOST_TOLD: Final = 1_000
 
 RETRY_SECONDS: Final = 5
 
+MESSAGE_TOO_LARGE: Final = "message-too-large"
+"""The topic's ``max.message.bytes`` is too low: the operator's to mend, not the sheet's."""
+
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = described(
     {
         400: "No XLSX that can be read: broken, with macros, or another kind of file.",
         401: "The signature is missing or wrong, its timestamp stale, or the company unknown.",
         413: "Over 5 MiB, 10,000 rows, or too much once unpacked.",
+        429: "Too fast, by the rows of the sheets before: send the same sheet again after `Retry-After` seconds.",
         415: "The media type is not that of XLSX.",
         422: "Rows are wrong; `errors` names each cell. With `return=sheet` or `Accept` the sheet itself, marked.",
         503: "Not known to be stored: send the same sheet again.",
@@ -87,13 +91,16 @@ def routes(
     ) -> Response:
         """Takes a sheet (XLSX), signed like a push; 202 once Kafka has stored one event a row."""
         async with edge.body(request) as body:
-            edge.authenticate(request, company, companies().get(company), body)
+            party = companies().get(company)
+            edge.authenticate(request, company, party, body)
+            edge.admit(company, party)
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
                 raise ProblemError(415, "media-type", f"请以 {MEDIA_TYPE} 报送 .xlsx 文件")
             try:
                 outcome = await take(publisher(), pool(), registry(), topics, edge, company, body, partial=partial)
             except SheetRefused as error:
                 raise ProblemError(STATUS.get(error.reason, 400), error.reason, str(error)) from None
+            edge.charge(company, party, outcome.draft.rows - outcome.draft.reported)
             if outcome.taken:
                 digest = hashlib.sha256(body).hexdigest()
                 receipt = edge.receipts.sign(
@@ -132,6 +139,10 @@ async def take(
         )
     except RegistryUnknown as error:
         raise ProblemError(503, "registry-unknown", f"not judged, not stored: {error}", retry_after=RETRY_SECONDS) from error
+    except MessagesTooLarge:
+        raise ProblemError(
+            413, MESSAGE_TOO_LARGE, "有的行超过了系统能存的大小,没有全部收下:请告诉审批局,调大后再把同一份表报一次"
+        ) from None
     except AWAY:
         EVENTS.labels(edge.service, "unavailable").inc()
         raise ProblemError(

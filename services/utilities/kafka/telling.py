@@ -3,17 +3,23 @@
 import asyncio
 from typing import Final
 
+import structlog
+
 from services.utilities.domain.limits import TimeLimits
 from services.utilities.domain.snapshots import encode_snapshot
 from services.utilities.handlers import due, joint, rebuilding
 from services.utilities.store import subjects as store
 from shared import meters
 from shared.clock import Clock, now
-from shared.kafka import Message, Publisher, Topics
+from shared.kafka import Message, MessagesTooLarge, Publisher, Topics
 from shared.postgres import Connection, Pool
 from shared.telling import StatePublisher
 
+log = structlog.get_logger()
+
 PUBLISH_AT_ONCE: Final = 1000
+
+UNTOLD: Final = "their states are larger than Kafka takes: have the company take its reports back, then publish-again"
 
 
 class SnapshotPublisher(StatePublisher):
@@ -39,7 +45,13 @@ class SnapshotPublisher(StatePublisher):
             if not snapshots:
                 continue
             at = self._clock()
-            await self._publisher.publish([Message(self._topic, s.key, encode_snapshot(s, at)) for s in snapshots])
+            messages = [Message(self._topic, s.key, encode_snapshot(s, at)) for s in snapshots]
+            try:
+                await self._publisher.publish(messages)
+            except MessagesTooLarge as error:
+                # They would keep all others from being told, for ever.
+                untold = [message.key for message in messages if message.value in error.values]
+                log.error("snapshots_not_told", keys=untold[:20], more=max(0, len(untold) - 20), what_to_do=UNTOLD)
             await store.mark_published(db, kind, snapshots)
             meters.SNAPSHOTS.labels(kind).inc(len(snapshots))
             count += len(snapshots)

@@ -70,6 +70,8 @@ class Row:
         self._errors: list[FieldError] = []
         self._reason = "invalid"
         for name, value in given.items():
+            if len(name) > _LONGEST:
+                continue  # no column's name, however it is spelt
             key = plain(name)
             key = plain(codes.get(("column", key), key))
             if key in self._cells and value is not None:
@@ -209,7 +211,7 @@ class Dialect:
     def kept(self, table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of ``row`` that are read: what may be kept of one that cannot be used."""
         known = {plain(name) for name in table.columns}
-        return {name: value for name, value in row.items() if self._plain(name) in known}
+        return {name: value for name, value in row.items() if len(name) <= _LONGEST and self._plain(name) in known}
 
     def ignored(self, table: Table, row: Mapping[str, Any]) -> int:
         """How many columns of ``row`` the table does not know."""

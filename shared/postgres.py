@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from shared import meters
+from shared import meters, tracing
 
 Pool: TypeAlias = asyncpg.Pool
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -104,6 +104,21 @@ async def prepare(admin_dsn: str, service: str, password: str) -> None:
         await make_schema(connection, service, service)
     finally:
         await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def committing(db: Connection) -> AsyncIterator[None]:
+    """A transaction of ``db``, as ``db.transaction()`` is, with a span of all of it and one of its commit while it is traced."""
+    with tracing.span("transaction"):
+        transaction = db.transaction()
+        await transaction.start()
+        try:
+            yield
+        except BaseException:
+            await transaction.rollback()
+            raise
+        with tracing.span("commit"):
+            await transaction.commit()
 
 
 async def make_schema(db: Connection, schema: str, role: str) -> None:

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from shared import correlation
 from shared.verdicts import FieldError
 
 MEDIA_TYPE = "application/problem+json"
@@ -56,6 +57,9 @@ class ProblemError(Exception):
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer" if self.body.type.endswith(":token") else "Signature"
         content = self.body.model_dump(exclude_none=True) | self.extra
+        if (asked := correlation.current()) is not None:
+            asked.problem = self.body.type.rpartition(":")[2]
+            content["instance"] = f"urn:onething:request:{asked.request_id}"
         return JSONResponse(content, self.status, headers, MEDIA_TYPE)
 
 
@@ -67,6 +71,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "title": {"type": "string"},
         "detail": {"type": "string", "description": "What to do."},
         "status": {"type": "integer"},
+        "instance": {"type": "string", "description": "The request, as in X-Request-Id: quote it when you ask about it."},
         "errors": {
             "type": "array",
             "items": {
@@ -103,7 +108,7 @@ _RESULTS: Final[dict[str, Any]] = {"type": "array", "description": "As in a 202,
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of ``app`` a problem: ours, the framework's 404 and 405, and a bad query."""
+    """Makes every error of ``app`` a problem: ours, the framework's 404 and 405, a bad query, and what is our fault."""
 
     async def ours(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ProblemError)
@@ -123,6 +128,15 @@ def install(app: FastAPI) -> None:
         errors = [FieldError(pointer="/" + "/".join(str(part) for part in e["loc"]), message=e["msg"]) for e in error.errors()]
         return ProblemError(422, "invalid-request", "mend the parameters named in errors", errors=errors).response()
 
+    async def fault(_: Request, __: Exception) -> JSONResponse:
+        detail = "the fault is ours, and it is not known what was done: tell the operator the request in `instance`"
+        response = ProblemError(500, "fault", detail).response()
+        if (asked := correlation.current()) is not None:
+            # Answered outside of all middleware.
+            response.headers["X-Request-Id"] = asked.request_id
+        return response
+
     app.add_exception_handler(ProblemError, ours)
+    app.add_exception_handler(Exception, fault)
     app.add_exception_handler(HTTPException, frameworks)
     app.add_exception_handler(RequestValidationError, query)

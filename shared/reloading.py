@@ -26,9 +26,14 @@ class Reloaded(Generic[Content]):
     """
 
     def __init__(
-        self, file: Path, read: Callable[[Path], Content], errors: Errors, monotonic: Callable[[], float] = time.monotonic
+        self,
+        file: Path,
+        read: Callable[[Path], Content],
+        errors: Errors,
+        monotonic: Callable[[], float] = time.monotonic,
+        changed: Callable[[Content, Content], None] = lambda before, after: None,
     ) -> None:
-        """Reads the file.
+        """Reads the file; ``changed`` hears the former content and the new one whenever it is read again.
 
         Raises:
             Exception: what ``read`` raises: a process does not start on a file that it cannot use.
@@ -37,6 +42,7 @@ class Reloaded(Generic[Content]):
         self._read = read
         self._errors = errors
         self._monotonic = monotonic
+        self._changed = changed
         self._broken = meters.FILE_BROKEN.labels(file.name)
         self._looked = monotonic()
         self._stamp = self._stat()
@@ -55,6 +61,7 @@ class Reloaded(Generic[Content]):
         if stamp == self._stamp:
             return
         self._stamp = stamp  # before reading: a file that is written meanwhile is looked at again
+        before = self._content
         try:
             self._content = self._read(self._file)
         except self._errors as error:
@@ -63,6 +70,7 @@ class Reloaded(Generic[Content]):
             return
         self._broken.set(0)
         log.info("file_reloaded", file=self._file.name)
+        self._changed(before, self._content)
 
     def _stat(self) -> _Stamp | None:
         try:

@@ -10,6 +10,8 @@ from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from shared import correlation
+
 AGAIN_SECONDS: Final = 5.0
 """How soon Kafka's client may say the same again: without a broker it says so a hundred times a second."""
 
@@ -18,14 +20,14 @@ _TRACEBACKS: Final = ExceptionRenderer(ExceptionDictTransformer(show_locals=Fals
 
 
 class _Thinned(logging.Filter):
-    """Lets each message of Kafka's client through once in ``AGAIN_SECONDS``, whatever its arguments."""
+    """Lets each message of the clients that try again and again through once in ``AGAIN_SECONDS``, whatever its arguments."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
+        if not record.name.startswith(("aiokafka", "opentelemetry")):
             return True
         template, now = str(record.msg), time.monotonic()
         if now - self._said.get(template, -AGAIN_SECONDS) < AGAIN_SECONDS:
@@ -35,7 +37,10 @@ class _Thinned(logging.Filter):
 
 
 def configure(service: str, process: str) -> None:
-    """Every line is one JSON object with ``service``, ``process``, ``level``, ``timestamp`` and ``event``."""
+    """Every line is one JSON object with ``service``, ``process``, ``level``, ``timestamp`` and ``event``.
+
+    Lines of a request bear its ``request_id`` too, those of what is traced ``trace_id`` and ``span_id``.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -57,6 +62,7 @@ def configure(service: str, process: str) -> None:
         # Context variables do not reach callbacks and threads of libraries: the names are set here once more.
         event.setdefault("service", service)
         event.setdefault("process", process)
+        event.update(correlation.ids())
         return event
 
     handler.setFormatter(

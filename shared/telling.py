@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from shared import tracing
 from shared.kafka import KafkaUnavailable
 from shared.postgres import Connection, Pool, Unavailable
 
@@ -56,10 +57,14 @@ class StatePublisher:
                 log.warning(f"{self._what}_wait", error=type(error).__name__, exc_info=not passes)
             await asyncio.sleep(POLL_SECONDS)
 
+    async def _publish_traced(self, db: Connection) -> int:
+        with tracing.telling(self._what):
+            return await self._publish_some(db)
+
     async def _publish_for_ever(self, db: Connection) -> None:
         while True:
             self._changed.clear()
-            while await self._publish_some(db):
+            while await self._publish_traced(db):
                 pass
             self.wrong = None
             await asyncio.sleep(self._rest)

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared import meters
+from shared import meters, tracing
 from shared.problems import ProblemError
 from shared.timing import Timed
 
@@ -124,6 +124,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
         await super().shutdown(sockets)
+        # Here, for after it the signal that stopped us is raised again, and ends the process.
+        await asyncio.to_thread(tracing.close)
 
 
 def serve(app: FastAPI, *, host: str, port: int) -> None:

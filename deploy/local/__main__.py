@@ -15,6 +15,7 @@ from rich.console import Console
 
 from deploy.local import (
     acls,
+    audit,
     bench,
     case_history,
     companies,
@@ -50,6 +51,7 @@ contracts.register(app)
 push_file.register(app)
 page.register(app)
 acls.register(app)
+audit.register(app)
 
 GATES: Final = (
     ("lint", ["ruff", "check", "."]),

@@ -23,8 +23,9 @@ from services.utilities.domain.registry import RegistryErrors, subject_of
 from services.utilities.domain.registry_file import RegistryFile, write_csv, write_xlsx
 from services.utilities.domain.sheets import layout
 from services.utilities.handlers import page
-from services.utilities.handlers.registry import Change, Import, export_registry, import_registry
+from services.utilities.handlers.registry import Change, Import, export_registry, import_registry, read_registered
 from shared import postgres
+from shared.audit import whoever_runs_this
 from shared.clock import now
 from shared.events.progress import RegistryState
 
@@ -56,7 +57,7 @@ def import_(
     try:
         with Progress(SpinnerColumn(), TextColumn("导入企业登记表"), TimeElapsedColumn(), console=problems, transient=True) as bar:
             bar.add_task("")
-            done = _with_pool(lambda pool: import_registry(pool, content, now(), dry_run=dry_run))
+            done = _with_pool(lambda pool: import_registry(pool, content, now(), dry_run=dry_run, who=whoever_runs_this()))
     except RegistryErrors as error:
         for line in error.errors[:SHOWN]:
             problems.print(f"[red]✗[/red] {escape(line)}", highlight=False, soft_wrap=True)
@@ -108,7 +109,7 @@ def list_(
     company: Annotated[str | None, typer.Argument(metavar="[企业编号]", help="只列这一家,带起止日期和联系科室")] = None,
 ) -> None:
     """Shows the registry."""
-    file = _with_pool(export_registry)
+    file = _with_pool(read_registered)
     if company is None:
         _out().print(_companies(file.states))
         return
@@ -155,7 +156,7 @@ def export(file: Annotated[Path, typer.Argument(metavar="FILE", help="输出文�
     if writer is None:
         raise _left(f"{file.name}:后缀请用 .xlsx 或 .csv")
     where = given(file)
-    registry = _with_pool(export_registry)
+    registry = _with_pool(lambda pool: export_registry(pool, now(), whoever_runs_this()))
     try:
         where.write_bytes(writer(registry))
     except OSError as error:
@@ -172,12 +173,12 @@ def link(
 ) -> None:
     """Prints a link that lets whoever opens it in once, as the company."""
     if revoke:
-        ended = _with_pool(lambda pool: page.lock_out(pool, company))
+        ended = _with_pool(lambda pool: page.lock_out(pool, company, now(), whoever_runs_this()))
         console.print(f"已作废 {company} 的链接和登录共 {ended} 个。", highlight=False)
         return
     address = (url or str(_endpoints()["utilities"])).rstrip("/")
     try:
-        token, name = _with_pool(lambda pool: page.make_link(pool, company, now(), hours))
+        token, name = _with_pool(lambda pool: page.make_link(pool, company, now(), hours, whoever_runs_this()))
     except page.NotInRegistry:
         raise _left(f"登记表里没有企业 {company}:先用 ./onething companies import 登记") from None
     console.print(

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.local import senders_audit
 from deploy.local.capture import Capture, CaptureError, read_capture
 from deploy.local.diagnosis import diagnose
 from deploy.local.parts import ROOT, StackError
@@ -66,7 +67,7 @@ def add(
         "sandbox": sandbox or None,
     }  # fmt: skip
     entry = {"source": source, "secrets": [chosen]} | {name: value for name, value in optional.items() if value is not None}
-    _save(where, senders | {sender: entry}, sender)
+    _save(where, senders | {sender: entry}, sender, "add")
     console.print(f"已登记发送方 {sender}({where}),运行中的服务会在 1 秒内读到。", highlight=False, soft_wrap=True)
     _show_new(sender, chosen, made=secret is None)
 
@@ -87,7 +88,7 @@ def rotate(
             raise _left("--drop-old 只去掉旧密钥,不接受 --secret")
         if len(keys) == 1:
             raise _left(f"{sender} 只有一把密钥,没有旧密钥可去掉;先用 ./onething senders rotate {sender} 换新")
-        _save(where, senders | {sender: entry | {"secrets": keys[:1]}}, sender)
+        _save(where, senders | {sender: entry | {"secrets": keys[:1]}}, sender, "drop-old")
         console.print(f"{sender} 的 {len(keys) - 1} 把旧密钥已去掉,只剩最新的一把。", highlight=False)
         return
     if entry.get("scheme") == "gjzwfwpt" and secret is None:
@@ -95,7 +96,7 @@ def rotate(
     chosen = _secret(secret)
     if chosen in keys:
         raise _left("这把密钥已经登记过")
-    _save(where, senders | {sender: entry | {"secrets": [chosen, *keys]}}, sender)
+    _save(where, senders | {sender: entry | {"secrets": [chosen, *keys]}}, sender, "rotate")
     console.print(
         f"{sender} 现有 {len(keys) + 1} 把有效密钥,新旧都接受。"
         f"发送方改用新密钥后,执行 ./onething senders rotate {sender} --drop-old",
@@ -215,12 +216,15 @@ def _secret(given: str | None) -> str:
     return sys.stdin.readline().strip()
 
 
-def _save(where: Path, senders: dict[str, Any], sender: str) -> None:
-    """Writes the file when the services would take it; keeps the running stack's endpoints true."""
+def _save(where: Path, senders: dict[str, Any], sender: str, action: str) -> None:
+    """Writes the file when the services would take it, and who did so; keeps the running stack's endpoints true."""
     fresh = where.with_name(f".{where.name}.check")
     try:
         write_private(fresh, senders)
         read_senders(fresh, _AnyVariable())
+        entry = senders[sender]
+        shown_fields = {name: value for name, value in entry.items() if name != "secrets"} if action == "add" else {}
+        senders_audit.append(where, action, sender, {"keys": [_print(key) for key in entry["secrets"]], **shown_fields})
         fresh.replace(where)
     except SendersFileError as error:
         raise _left(str(error).replace(str(fresh), str(where))) from None
@@ -231,7 +235,6 @@ def _save(where: Path, senders: dict[str, Any], sender: str) -> None:
     state = _state()
     endpoints = read_json(state.endpoints) if where == state.senders else None
     if endpoints is not None:
-        entry = senders[sender]
         endpoints["senders"][sender] = {"secret": entry["secrets"][0], "source": entry["source"]}
         write_private(state.endpoints, endpoints)
 

@@ -1,5 +1,6 @@
 """The six service processes: what each is called, and the environment it needs, no more."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ Process = Literal["api", "worker"]
 SERVICES: Final[tuple[Service, ...]] = ("intake", "utilities", "metrics")
 STORED: Final[tuple[Service, ...]] = SERVICES
 """The services with a schema and a role of their own."""
+
+TRACING: Final = ("ONETHING_OTLP_ENDPOINT", "ONETHING_TRACE_RATIO")
+"""What is set for the whole stack is handed on to each process (docs/tracing.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
         "ONETHING_HOST": LOOPBACK,
         "ONETHING_PORT": str(port),
     }
+    variables |= {name: os.environ[name] for name in TRACING if name in os.environ}
     if dsn := needs.dsns.get(service):
         variables["ONETHING_POSTGRES_DSN"] = dsn
     if needs.receipt_key_file is not None and service in ("intake", "utilities"):
@@ -55,6 +60,7 @@ def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
             variables["ONETHING_OPERATOR_TOKEN"] = needs.operator_token
             variables["ONETHING_METRICS_URL"] = needs.metrics_url
         case "utilities":
+            variables["ONETHING_OPERATOR_TOKEN"] = needs.operator_token
             variables["ONETHING_COMPANIES_FILE"] = str(needs.companies_file)
         case "metrics":
             variables["ONETHING_READER_TOKEN"] = needs.reader_token

@@ -26,6 +26,7 @@ from services.utilities.handlers.rebuilding import CannotRebuild, Progress, rebu
 from services.utilities.store.due import Overdue, overdue
 from services.utilities.store.subjects import names_of
 from shared import counties, postgres
+from shared.audit import whoever_runs_this
 from shared.clock import business_day, now
 from shared.events.progress import InstallationState, Limit
 from shared.kafka import LogReader, Topics
@@ -115,7 +116,7 @@ def rebuild_(
 
         async def run(pool: postgres.Pool) -> Any:
             async with LogReader(endpoints["kafka"], [topics.utility_events, topics.case_events], client_id="rebuild") as log:
-                return await rebuild(pool, log, now, tell, accept_shorter_log=accept_shorter_log)
+                return await rebuild(pool, log, now, tell, accept_shorter_log=accept_shorter_log, who=whoever_runs_this())
 
         try:
             done = asyncio.run(_with_pool(run))

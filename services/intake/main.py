@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,12 @@ from services.intake.domain import Sender
 from services.intake.handlers import indexing, observing
 from services.intake.handlers.mending import Mender
 from services.intake.handlers.taking import Taking
-from services.intake.http import parked, push, status
+from services.intake.http import audit, parked, push, status
 from services.intake.http.access import Index
 from services.intake.http.what_if import WhatIf
 from services.intake.settings import SendersFileError, Settings, read_senders
 from services.intake.store import index as store
-from shared import postgres, problems, telemetry, web
+from shared import correlation, postgres, problems, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
@@ -30,6 +30,7 @@ from shared.parking import Digest, DigestKeyError
 from shared.push import Edge, Peers, key_set
 from shared.receipts import ReceiptKeyError, Receipts
 from shared.reloading import Reloaded
+from shared.signing.changes import changed_keys
 from shared.unusable import Limits, Watch, option
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         SendersFileError: the senders file cannot be used.
         ReceiptKeyError: the key of the receipts cannot be used.
     """
-    senders = Reloaded(settings.senders_file, read_senders, SendersFileError)
+    senders = Reloaded(settings.senders_file, read_senders, SendersFileError, changed=_tell_keys)
     receipts = Receipts.of_file(settings.receipt_key_file)
     publisher = Publisher(settings.kafka, client_id="intake-api")
     topics = Topics(settings.topic_prefix)
@@ -81,8 +82,10 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     web.answer_directly(app, pushing, push.PATH, "POST")
     app.include_router(status.routes(senders, index, topics, edge))
     app.include_router(parked.routes(index, Mender(senders, lambda: publisher, topics, clock), metrics))
+    app.include_router(audit.routes(index))
     app.include_router(key_set(receipts))
     web.add_health(app, "intake api", {"kafka": publisher.trouble})
+    correlation.correlate(app, "intake")
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:
@@ -93,6 +96,12 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         )  # fmt: skip
 
     return app
+
+
+def _tell_keys(before: Mapping[str, Sender], after: Mapping[str, Sender]) -> None:
+    parties, now_parties = ({name: sender.party for name, sender in senders.items()} for senders in (before, after))
+    for change in changed_keys(parties, now_parties):
+        log.info("keys_changed", **change._asdict())
 
 
 @contextlib.asynccontextmanager
@@ -211,6 +220,7 @@ def main(arguments: list[str]) -> int:
         if process == "migrate":
             log.info("migrated", ran=asyncio.run(migrate(settings)))
             return 0
+        tracing.configure(settings, "intake", process)
         app = build_api(settings) if process == "api" else build_worker(settings)
     except ValidationError as error:
         wrong = ", ".join(f"ONETHING_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))

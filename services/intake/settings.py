@@ -18,9 +18,10 @@ from shared.push.body import MOST_BYTES
 from shared.push.edge import MOST_BYTES_IN_FLIGHT
 from shared.push.peers import CERTIFICATE_HEADER, Networks
 from shared.signing import Party, PartyEntry, Scheme
+from shared.tracing import TracingSettings
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(KafkaSettings, TracingSettings, BaseSettings):
     """What both processes need.
 
     ``senders_file`` is JSON, read at start and again when it changes: ``{"<sender>": {"source": "urn:…", "secrets":

@@ -17,7 +17,7 @@ from services.metrics import rebuild
 from services.metrics.handlers import checking, counting, following, observing
 from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.handlers.streaming import Hub
-from services.metrics.http import cases, figures, halls, installations, notices, stream, what_if
+from services.metrics.http import audit, cases, figures, halls, installations, notices, stream, what_if
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access, answer_while_away
 from services.metrics.http.page import routes as page
@@ -26,7 +26,7 @@ from services.metrics.kafka import counting as kafka
 from services.metrics.kafka.following import follow_for_ever
 from services.metrics.kafka.totals import TotalsPublisher
 from services.metrics.settings import Settings
-from shared import postgres, problems, telemetry, web
+from shared import correlation, postgres, problems, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
@@ -104,10 +104,12 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(notices.router)
     app.include_router(cases.router)
     app.include_router(checking_routes.router)
+    app.include_router(audit.router)
     app.include_router(what_if.router)
     app.include_router(stream.router)
     app.include_router(page.router)
     web.add_health(app, "metrics api", {"postgres": database})
+    correlation.correlate(app, "metrics")
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:
@@ -255,6 +257,7 @@ def main(arguments: list[str]) -> int:
         if chosen is not None:
             log.info("rebuilt", **asyncio.run(rebuild.run(settings, chosen, list(MIGRATIONS.glob("*.sql")))))
             return 0
+        tracing.configure(settings, "metrics", process)
         app = build_api(settings) if process == "api" else build_worker(settings)
     except MENDABLE as error:
         sys.stderr.write(f"{process}: {type(error).__name__}: {error}\n")

@@ -6,9 +6,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.kafka import KafkaSettings
+from shared.tracing import TracingSettings
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(KafkaSettings, TracingSettings, BaseSettings):
     """What both processes need. ``postgres_dsn`` is the service's own role; ``postgres_admin_dsn`` is for migrations only."""
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")

@@ -19,10 +19,11 @@ from services.utilities.domain.registry import RegistryErrors
 from services.utilities.handlers import registry as registries
 from services.utilities.handlers import taking
 from services.utilities.handlers.rebuilding import CannotRebuild
+from services.utilities.http import audit as audit_routes
 from services.utilities.http import page, push, sheets
 from services.utilities.settings import Settings, read_companies
 from services.utilities.store import subjects as store
-from shared import postgres, problems, telemetry, web
+from shared import audit, correlation, postgres, problems, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import Publisher, Topics
 from shared.kafka.asyncapi import describe
@@ -31,6 +32,7 @@ from shared.push import Edge, Peers, key_set
 from shared.receipts import Receipts
 from shared.reloading import Reloaded
 from shared.signing import Party
+from shared.signing.changes import changed_keys
 from shared.unusable import option
 
 log = structlog.get_logger()
@@ -60,7 +62,12 @@ async def _database(pool: postgres.Pool | None) -> str | None:
 def _companies(settings: Settings) -> Callable[[], Mapping[str, Party]]:
     if settings.companies_file is None:
         return dict
-    return Reloaded(settings.companies_file, read_companies, (OSError, ValueError))
+    return Reloaded(settings.companies_file, read_companies, (OSError, ValueError), changed=_tell_keys)
+
+
+def _tell_keys(before: Mapping[str, Party], after: Mapping[str, Party]) -> None:
+    for change in changed_keys(before, after):
+        log.info("keys_changed", **change._asdict())
 
 
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
@@ -103,8 +110,10 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(sheets.routes(companies, lambda: publisher, current_pool, current_registry, topics, edge))
     secure = settings.page_url.startswith("https://")
     app.include_router(page.routes(lambda: publisher, current_pool, current_registry, topics, edge, secure=secure))
+    app.include_router(audit_routes.routes(current_pool, settings.operator_token.get_secret_value()))
     app.include_router(key_set(receipts))
     web.add_health(app, "utilities api", {"postgres": database, "kafka": publisher.trouble})
+    correlation.correlate(app, "utilities")
 
     @app.get("/asyncapi.json", tags=["contracts"])
     async def asyncapi() -> dict[str, object]:
@@ -149,13 +158,13 @@ async def import_registry(settings: Settings, content: bytes) -> registries.Impo
         RegistryErrors: lines are wrong.
     """
     async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-import", size=1) as pool:
-        return await registries.import_registry(pool, content, now())
+        return await registries.import_registry(pool, content, now(), who=audit.whoever_runs_this())
 
 
 async def publish_again(settings: Settings) -> int:
     """Has the worker publish every snapshot again; returns how many."""
     async with await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-again", size=1) as pool:
-        return await taking.publish_again(pool)
+        return await taking.publish_again(pool, now(), audit.whoever_runs_this())
 
 
 def main(arguments: list[str]) -> int:
@@ -200,6 +209,7 @@ def _run(process: str, arguments: list[str], settings: Settings) -> int:
         case "publish-again":
             log.info("to_be_published_again", snapshots=asyncio.run(publish_again(settings)))
         case _:
+            tracing.configure(settings, "utilities", process)
             app = build_api(settings) if process == "api" else build_worker(settings)
             web.serve(app, host=settings.host, port=settings.port)
     return 0

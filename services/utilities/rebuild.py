@@ -9,7 +9,7 @@ import structlog
 
 from services.utilities.handlers.rebuilding import Progress, rebuild
 from services.utilities.settings import Settings
-from shared import postgres
+from shared import audit, postgres
 from shared.clock import now
 from shared.kafka import LogReader, Topics
 
@@ -52,5 +52,6 @@ async def run(settings: Settings, chosen: argparse.Namespace) -> dict[str, Any]:
         await postgres.open_pool(settings.postgres_dsn.get_secret_value(), application="utilities-rebuild", size=1) as pool,
         LogReader(settings.kafka, [topics.utility_events, topics.case_events], client_id="utilities-rebuild") as reader,
     ):
-        done = await rebuild(pool, reader, now, tell, accept_shorter_log=chosen.accept_shorter_log)
+        who = audit.whoever_runs_this()
+        done = await rebuild(pool, reader, now, tell, accept_shorter_log=chosen.accept_shorter_log, who=who)
     return {**done._asdict(), "seconds": round(time.monotonic() - begun, 1)}

@@ -15,20 +15,21 @@ from shared.push.body import MOST_BYTES
 from shared.push.edge import MOST_BYTES_IN_FLIGHT
 from shared.push.peers import CERTIFICATE_HEADER, Networks
 from shared.signing import Party, PartyEntry
+from shared.tracing import TracingSettings
 
 LIMITS: Final = Path(__file__).parent / "limits.toml"
 """Published examples of time limits."""
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(KafkaSettings, TracingSettings, BaseSettings):
     """What the processes need. ``postgres_dsn`` is the service's own role; ``postgres_admin_dsn`` is for migrations only.
 
     ``companies_file`` is JSON, read at start and again when it changes: ``{"<company>": {"secrets": ["whsec_…"]}}``; several
     secrets while they are exchanged, the rest in ``docs/signatures.md``. ``receipt_key_file``, ``trusted_proxies``,
     ``certificate_header`` and ``most_bytes_in_flight`` are the push edge's, as in intake. ``limits_file`` is the worker's, read at
-    start: ``docs/time-limits.md``. ``page_url`` is where companies reach their page, e.g. ``https://sheets.example.cn``: with
-    https the session's cookie never goes otherwise. ``most_unusable``, ``most_unusable_in_a_row`` and ``digest_key_file`` are as in
-    intake: ``docs/parking.md``.
+    start: ``docs/time-limits.md``. ``operator_token`` opens the audit; an empty one opens nothing. ``page_url`` is where companies
+    reach their page, e.g. ``https://sheets.example.cn``: with https the session's cookie never goes otherwise. ``most_unusable``,
+    ``most_unusable_in_a_row`` and ``digest_key_file`` are as in intake: ``docs/parking.md``.
     """
 
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
@@ -45,6 +46,7 @@ class Settings(KafkaSettings, BaseSettings):
     certificate_header: str = CERTIFICATE_HEADER
     most_bytes_in_flight: int = Field(default=MOST_BYTES_IN_FLIGHT, ge=MOST_BYTES)
     page_url: str = ""
+    operator_token: SecretStr = SecretStr("")
     pool_size: int = 8
     batch_records: int = 5000
     most_unusable: float = Field(default=0.5, ge=0, le=1)

@@ -23,6 +23,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
+from shared import tracing
 from shared.kafka.access import Bootstrap, refusal, who
 from shared.kafka.metering import MEASURE_SECONDS, Metering, Reached
 from shared.kafka.topic_id import topic_id
@@ -255,7 +256,8 @@ class PartitionConsumer(ConsumerRebalanceListener):
         try:
             if records[0].offset < expected:
                 raise WentBack(f"offset {records[0].offset} came after {expected - 1}: the client was sent elsewhere in the log")
-            taken = await self._handler.apply(partition, expected, records)
+            with tracing.processing(self.topic, partition.partition, records):
+                taken = await self._handler.apply(partition, expected, records)
             if partition in self._positions:
                 self._positions[partition] = taken
             self._failures.pop(partition, None)

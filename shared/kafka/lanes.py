@@ -6,7 +6,7 @@ leader is away holds up its own messages alone.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -27,12 +27,13 @@ TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Delivery:
-    """One caller's messages. ``future`` is done when each of them is stored, or one of them is not."""
+    """One caller's messages. ``future`` is done when each of them is stored or too large, or one of them is not stored."""
 
-    __slots__ = ("future", "missing", "too_large")
+    __slots__ = ("future", "headers", "missing", "too_large")
 
-    def __init__(self, future: asyncio.Future[None]) -> None:
+    def __init__(self, future: asyncio.Future[None], further: Iterable[tuple[str, bytes]] | None = None) -> None:
         self.future = future
+        self.headers = _HEADERS if further is None else [CONTENT_TYPE, *further]
         self.missing = 0
         """Batches that have not been answered yet."""
         self.too_large: list[bytes] = []
@@ -60,7 +61,7 @@ class _Batch:
 
     def take(self, delivery: Delivery, key: bytes, value: bytes) -> bool:
         """Whether there was room, and the batch has not left."""
-        if self.builder.append(key=key, value=value, timestamp=None, headers=_HEADERS) is None:
+        if self.builder.append(key=key, value=value, timestamp=None, headers=delivery.headers) is None:
             return False
         self.cargo.append((delivery, key, value))
         if not self.aboard or self.aboard[-1] is not delivery:

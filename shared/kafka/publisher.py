@@ -10,6 +10,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
+from shared import tracing
 from shared.kafka.access import Bootstrap, access_to, client_options, refusal, who
 from shared.kafka.lanes import CONTENT_TYPE, Delivery, Lanes, Pair
 from shared.kafka.placing import partition_of
@@ -116,13 +117,17 @@ class Publisher:
         """
         if not messages:
             return
+        with tracing.publishing(messages) as headers:
+            await self._store(messages, headers)
+
+    async def _store(self, messages: Sequence[Message], headers: tracing.RecordHeaders | None) -> None:
         if self._producer is None or self._lanes is None:
             raise KafkaUnavailable("no broker has answered yet")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         expiry: asyncio.TimerHandle | None = None
         try:
-            delivery = Delivery(loop.create_future())
+            delivery = Delivery(loop.create_future(), headers)
             by_place = await _placed(self._producer, messages, deadline, delivery.too_large)
             for (topic, partition), pairs in by_place.items():
                 self._lanes.put(topic, partition, delivery, pairs)
@@ -185,7 +190,7 @@ async def _placed(
     """The messages by topic and partition, in their order; values that Kafka does not take go to ``too_large`` instead.
 
     Raises:
-        KafkaError: a topic is not known, or a message is larger than Kafka takes.
+        KafkaError: a topic is not known.
         TimeoutError: what topic that is could not be found out before ``deadline``, by the loop's clock.
     """
     placed: dict[tuple[str, int], list[Pair]] = {}

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from fastapi import Request
 
-from shared import meters, people
+from shared import correlation, meters, people
 from shared.clock import Clock
 from shared.parking import Digest
 from shared.problems import ProblemError
@@ -124,6 +124,7 @@ class Edge:
             try:
                 verify(party, request.headers, body, self.clock())
                 self._refuse_unbound(request, party)
+                correlation.proven(sender)
                 return
             except SignatureError as error:
                 self._tell(sender, str(error))

@@ -24,7 +24,10 @@ _SM3: Final = hashes.SM3()
 class Key:
     """A sender's secret. Its ``repr`` hides it, so that no log can hold it."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_raw", "fingerprint")
+
+    fingerprint: str
+    """Enough to tell two keys apart, and no way back to either; of a key that somebody chose, which may be guessed, nothing."""
 
     def __init__(self, secret: str) -> None:
         """Takes ``whsec_<base64>``.
@@ -39,6 +42,7 @@ class Key:
         if not secret.startswith(PREFIX) or not 24 <= len(raw) <= 64:
             raise ValueError("a secret is whsec_ followed by the base64 of 24 to 64 random bytes")
         self._raw = raw
+        self.fingerprint = hashlib.sha256(secret.encode()).hexdigest()[:8]
 
     @classmethod
     def of_text(cls, secret: str) -> Self:
@@ -51,6 +55,7 @@ class Key:
             raise ValueError("a secret of the data channel is 16 to 128 visible ASCII characters")
         made = cls.__new__(cls)
         made._raw = secret.encode()
+        made.fingerprint = "(channel)"
         return made
 
     def __repr__(self) -> str:

@@ -235,7 +235,7 @@ async def test_links_and_sessions_expire_and_can_be_revoked(edge: Edge, database
         with pytest.raises(pages.NotInRegistry):
             await pages.make_link(pool, "nobody", now())
         await edge.log_in()
-        assert await pages.lock_out(pool, "gas-1") >= 1
+        assert await pages.lock_out(pool, "gas-1", now()) >= 1
         assert "请用登录链接进入" in (await edge.client.get("/")).text
         await _no_token_is_kept(pool, token, session)
 

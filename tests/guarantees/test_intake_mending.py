@@ -107,7 +107,8 @@ async def test_each_event_is_told_and_what_is_parked_is_corrected_rehearsed_and_
             await client.get(f"{PATH}/e-1", headers=signed(asking.secret, b"", message_id="m") | {"webhook-timestamp": "1"}),
             await client.get(f"{PATH}/e-1"),
         ]
-        assert {(answer.status_code, answer.text) for answer in refused} == {(401, refused[0].text)}
+        assert {answer.status_code for answer in refused} == {401}
+        assert len({orjson.dumps(answer.json() | {"instance": ""}) for answer in refused}) == 1
         for headers in ({}, {"authorization": "Bearer x"}, {"authorization": f"Bearer {credentials.reader_token}"}):
             assert (await client.get("/v1/parked", headers=headers)).status_code == 401
 

@@ -250,7 +250,7 @@ async def test_all_is_published_again_on_request_with_the_same_versions_and_ids(
 
     await until(published)
     async with pool_of(dsn) as pool:
-        assert await taking.publish_again(pool) == len(PAIRS)
+        assert await taking.publish_again(pool, datetime.now(UTC), "zhang") == len(PAIRS)
     await until(published)
     ids = [event["id"] for event in events_of(await records_of(kafka, topics.progress))]
     assert (len(ids), len(set(ids))) == (2 * len(PAIRS), len(PAIRS))

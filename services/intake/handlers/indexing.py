@@ -14,7 +14,7 @@ from services.intake.store.index import Indexed
 from shared import offsets
 from shared.clock import Clock
 from shared.kafka import KafkaUnavailable
-from shared.postgres import Pool, Unavailable
+from shared.postgres import Pool, Unavailable, committing
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ async def index_events(pool: Pool, topic: str, partition: int, expected: int, re
     """
     found = [Indexed(key, record.offset, record.timestamp) for record in records if (key := key_of(record.value)) is not None]
     following = records[-1].offset + 1
-    async with pool.acquire() as db, db.transaction():
+    async with pool.acquire() as db, committing(db):
         await offsets.advance(db, topic, partition, expected, following)
         await index.add_events(db, partition, found)
     return following
@@ -67,7 +67,7 @@ def parked_indexer(senders: Callable[[], Collection[Sender]]) -> Callable[[Pool,
             else:
                 found.append(read)
         following = records[-1].offset + 1
-        async with pool.acquire() as db, db.transaction():
+        async with pool.acquire() as db, committing(db):
             await offsets.advance(db, topic, partition, expected, following)
             await parked.add(db, found)
         return following

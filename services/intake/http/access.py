@@ -2,24 +2,17 @@
 
 import asyncio
 import contextlib
-import hmac
-import re
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Depends, Header
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-
-from shared import people, problems
+from shared import problems
+from shared.bearer import Given, Who, operator_of
 from shared.postgres import Connection, Pool, Unavailable
 from shared.problems import ProblemError
 
-PATIENCE_SECONDS: Final = 5.0
-OPERATOR: Final = "operator"
-_WHO: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+__all__ = ["PATIENCE_SECONDS", "Index", "Who", "described"]
 
-_bearer: Final = HTTPBearer(auto_error=False, description="operator_token of endpoints.json")
-Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+PATIENCE_SECONDS: Final = 5.0
 
 
 class Index:
@@ -27,7 +20,7 @@ class Index:
 
     def __init__(self, pool: Callable[[], Pool | None], operator_token: str) -> None:
         self._pool = pool
-        self._token = operator_token
+        self._operator = operator_of(operator_token)
 
     @contextlib.asynccontextmanager
     async def connection(self, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Connection]:
@@ -51,22 +44,11 @@ class Index:
         Raises:
             ProblemError: 401.
         """
-        shown = given.credentials.encode() if given else b""
-        if not (self._token and hmac.compare_digest(shown, self._token.encode())):
-            raise ProblemError(401, "token", "send the operator's token: Authorization: Bearer …")
+        await self._operator(given)
 
 
 def _away(why: str) -> ProblemError:
     return ProblemError(503, "index-unavailable", why, retry_after=5)
-
-
-async def _who(operator: Annotated[str | None, Header(alias="onething-operator")] = None) -> str:
-    """Who asks, for the audit: a name that the holder of the token gives, else ``operator``. A person's number is no name."""
-    named = operator is not None and _WHO.fullmatch(operator) and not people.is_somebodys(operator)
-    return operator if operator is not None and named else OPERATOR
-
-
-Who = Annotated[str, Depends(_who)]
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:

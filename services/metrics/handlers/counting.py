@@ -9,7 +9,7 @@ from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read
 from services.metrics.handlers import following
 from services.metrics.store import cases, counters, offsets
 from shared.events.progress import Snapshot
-from shared.postgres import Pool
+from shared.postgres import Pool, committing
 
 
 class Raw(Protocol):
@@ -76,7 +76,7 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
         await park(unusable)
     folded = fold(read)
     wanted = records[-1].offset + 1
-    async with pool.acquire() as db, db.transaction():
+    async with pool.acquire() as db, committing(db):
         await offsets.advance(db, topic, partition, expected, wanted)
         if folded:
             ids = await cases.source_ids(db, folded.keys())
@@ -115,7 +115,7 @@ async def keep_snapshots(pool: Pool, park: Park, topic: str, partition: int, exp
     if unusable:
         await park(unusable)
     wanted = records[-1].offset + 1
-    async with pool.acquire() as db, db.transaction():
+    async with pool.acquire() as db, committing(db):
         await offsets.advance(db, topic, partition, expected, wanted)
         if newest:
             await following.keep(db, newest)

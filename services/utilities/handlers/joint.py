@@ -16,7 +16,7 @@ from services.utilities.domain.wire import CaseData
 from services.utilities.store import due, joint
 from shared import offsets
 from shared.events.progress import RegistryState
-from shared.postgres import Connection, Pool
+from shared.postgres import Connection, Pool, committing
 
 DERIVED_AT_ONCE: Final = 200
 
@@ -57,7 +57,7 @@ async def take_cases(pool: Pool, batch: CaseBatch) -> int:
     groups: dict[str, list[Event[CaseData]]] = defaultdict(list)
     for event in batch.events:
         groups[subject_of(event.data.source, event.data.case_no)].append(event)
-    async with pool.acquire() as db, db.transaction():
+    async with pool.acquire() as db, committing(db):
         await offsets.advance(db, batch.topic, batch.partition, batch.expected, batch.following)
         if not groups:
             return 0

@@ -12,6 +12,7 @@ from services.utilities.domain.sheets.layout import MOST_ROWS
 from services.utilities.domain.sheets.template import Rows, filled
 from services.utilities.domain.sheets.workbook import Offer
 from services.utilities.store import page as store
+from shared import audit
 from shared.clock import SHANGHAI, business_day, rfc3339
 from shared.events.progress import InstallationState, PresencePeriod, PresenceState, RegistryState
 from shared.postgres import Pool
@@ -29,8 +30,8 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-async def make_link(pool: Pool, company: str, now: datetime, hours: int = LINK_HOURS) -> tuple[str, str]:
-    """A token that lets whoever has it in once, as the company; and the company's name.
+async def make_link(pool: Pool, company: str, now: datetime, hours: int = LINK_HOURS, who: str = audit.COMMAND) -> tuple[str, str]:
+    """A token that lets whoever has it in once, as the company; and the company's name. ``who`` issues it: that is in the audit.
 
     Raises:
         NotInRegistry: nobody of that id is registered.
@@ -41,13 +42,18 @@ async def make_link(pool: Pool, company: str, now: datetime, hours: int = LINK_H
         if not registered:
             raise NotInRegistry(company)
         await store.put_link(db, digest_of(token), company, now + timedelta(hours=hours), now)
+        detail = {"hours": hours}
+        await audit.write(db, at=now, role=audit.COMMAND, who=who, action="page.link", subject=company, detail=detail)
     return token, registered[0]["name"]
 
 
-async def lock_out(pool: Pool, company: str) -> int:
-    """Ends the company's sessions and voids its links; returns how many there were."""
+async def lock_out(pool: Pool, company: str, now: datetime, who: str = audit.COMMAND) -> int:
+    """Ends the company's sessions and voids its links, as ``who`` wishes; returns how many there were."""
     async with pool.acquire() as db, db.transaction():
-        return await store.lock_out(db, company)
+        ended = await store.lock_out(db, company)
+        detail = {"ended": ended}
+        await audit.write(db, at=now, role=audit.COMMAND, who=who, action="page.lock-out", subject=company, detail=detail)
+    return ended
 
 
 async def link_stands(pool: Pool, token: str, now: datetime) -> bool:
@@ -64,6 +70,7 @@ async def log_in(pool: Pool, token: str, now: datetime) -> str | None:
         if company is None:
             return None
         await store.put_session(db, digest_of(session), company, now + timedelta(hours=SESSION_HOURS))
+        await audit.write(db, at=now, role="company", who=company, action="page.login", subject="page")
     return session
 
 

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from services.utilities.store import due
 from services.utilities.store import rebuild as store
+from shared import audit
 from shared.kafka import LogReader
 from shared.kafka.log import Place
 from shared.postgres import Connection, Pool
@@ -43,7 +44,13 @@ async def is_under_way(db: Connection) -> bool:
 
 
 async def rebuild(
-    pool: Pool, log: LogReader, now: Callable[[], datetime], told: Callable[[Progress], None], *, accept_shorter_log: bool
+    pool: Pool,
+    log: LogReader,
+    now: Callable[[], datetime],
+    told: Callable[[Progress], None],
+    *,
+    accept_shorter_log: bool,
+    who: str = audit.COMMAND,
 ) -> Rebuilt:
     """Wipes, waits for the workers to read the log up to where it ends now, and has the state told. One that was stopped
     midway is ended by the next.
@@ -71,7 +78,10 @@ async def rebuild(
             await store.fence(db)
             gone = await store.delete_unmentioned(db, int(now().timestamp() * 1000))
             await due.drop_basis(db, [FLAG])
-    return Rebuilt(of, gone)
+            done = Rebuilt(of, gone)
+            detail = done._asdict()
+            await audit.write(db, at=now(), role=audit.COMMAND, who=who, action="log.rebuild", subject="utilities", detail=detail)
+    return done
 
 
 def _refuse_other_log(

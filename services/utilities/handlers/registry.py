@@ -1,6 +1,7 @@
 """The registry: importing it, and knowing by it who is entitled."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from services.utilities.domain.registry_file import Contact, RegistryFile, read_
 from services.utilities.domain.snapshots import next_version
 from services.utilities.store import registry as registry_store
 from services.utilities.store import subjects as store
+from shared import audit
 from shared.events.progress import RegistryState
 from shared.postgres import Pool, Unavailable
 
@@ -46,8 +48,9 @@ class Import:
     changes: tuple[Change, ...] = field(default=(), compare=False, repr=False)
 
 
-async def import_registry(pool: Pool, content: bytes, now: datetime, *, dry_run: bool = False) -> Import:
-    """Makes the registry what the file says, whole: a pair that it does not name is removed. ``dry_run`` only tells.
+async def import_registry(pool: Pool, content: bytes, now: datetime, *, dry_run: bool = False, who: str = audit.COMMAND) -> Import:
+    """Makes the registry what the file says, whole: a pair that it does not name is removed. ``dry_run`` only tells; else ``who``
+    is in the audit.
 
     A file without contacts leaves those that stand.
 
@@ -70,10 +73,16 @@ async def import_registry(pool: Pool, content: bytes, now: datetime, *, dry_run:
         if not dry_run:
             await store.put_subjects(db, "registry", [_row(change, known.get(change.subject), now) for change in changes])
             await registry_store.put_contacts(db, contacts_after)
-    added = sum(change.before is None for change in changes)
-    removed = sum(change.after is None for change in changes)
-    changed = len(changes) - added - removed
-    moved = sum(contacts.get(s) != contacts_after.get(s) for s in contacts.keys() | contacts_after.keys())
+        added = sum(change.before is None for change in changes)
+        removed = sum(change.after is None for change in changes)
+        changed = len(changes) - added - removed
+        moved = sum(contacts.get(s) != contacts_after.get(s) for s in contacts.keys() | contacts_after.keys())
+        if not dry_run:
+            detail = {
+                "added": added, "changed": changed, "removed": removed, "contacts": moved,
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }  # fmt: skip
+            await audit.write(db, at=now, role=audit.COMMAND, who=who, action="registry.import", subject="registry", detail=detail)
     return Import(added, changed, removed, len(wanted) - added - changed, moved, tuple(changes))
 
 
@@ -87,8 +96,17 @@ def _row(change: Change, before: store.Stored | None, now: datetime) -> store.Ro
     return store.Row(change.subject, "[]", state, change.after is None, version)
 
 
-async def export_registry(pool: Pool) -> RegistryFile:
-    """The registry that stands, with its contacts."""
+async def export_registry(pool: Pool, now: datetime, who: str) -> RegistryFile:
+    """The registry that stands, with its contacts, to be carried out of here by ``who``; that is in the audit."""
+    registry = await read_registered(pool)
+    async with pool.acquire() as db:
+        detail = {"pairs": len(registry.states)}
+        await audit.write(db, at=now, role=audit.COMMAND, who=who, action="registry.export", subject="registry", detail=detail)
+    return registry
+
+
+async def read_registered(pool: Pool) -> RegistryFile:
+    """The registry that stands, with its contacts, to be looked at."""
     async with pool.acquire() as db:
         states = [RegistryState.model_validate(state) for state in await registry_store.states(db)]
         contacts = await registry_store.contacts(db)

@@ -1,6 +1,7 @@
 """Taking a sheet: read and judged whole, remembered, and published as one event a row."""
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from services.utilities.domain.sheets.checking import Draft, Issue, Judged, Line
 from services.utilities.domain.sheets.marking import marked
 from services.utilities.domain.sheets.reading import read
 from services.utilities.store import sheets as store
+from shared import audit
 from shared.kafka import Message, Publisher
 from shared.postgres import Connection, Pool
 
@@ -68,6 +70,11 @@ async def take_sheet(
             once = {line.digest: line for line, _ in judged.accepted}
             fresh = [store.SheetRow(d, line.register, recorded[d]) for d, line in once.items() if d not in known]
             await store.remember(db, company, fresh)
+            detail = {
+                "events": len(once), "repeated": len(once) - len(fresh), "wrong_rows": len({(i.page, i.row) for i in issues}),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }  # fmt: skip
+            await audit.write(db, at=now, role="company", who=company, action="sheet.upload", subject="sheet", detail=detail)
             notes = await _superseded(db, company, list(once.values()))
     await _publish(publisher, topic, judged)
     return Outcome(drafted, issues, tuple(notes), len(once), len(once) - len(fresh), tuple(line.event_id for line in once.values()))

@@ -11,8 +11,8 @@ from services.utilities.domain.snapshots import next_version
 from services.utilities.domain.wire import InstallationData, PresenceData, Reported, WindowData
 from services.utilities.store import due, joint
 from services.utilities.store import subjects as store
-from shared import offsets
-from shared.postgres import Connection, Pool
+from shared import audit, offsets
+from shared.postgres import Connection, Pool, committing
 
 
 class OtherLimits(Exception):
@@ -48,7 +48,7 @@ async def take(pool: Pool, batch: Batch, limits: TimeLimits, now: datetime) -> i
         offsets.Fenced: another worker has taken these records; nothing was written.
         OtherLimits: due dates are derived by other limits than ``limits``; nothing was written.
     """
-    async with pool.acquire() as db, db.transaction():
+    async with pool.acquire() as db, committing(db):
         await offsets.advance(db, batch.topic, batch.partition, batch.expected, batch.following)
         changed = await merge(db, PRESENCE, batch.presence, now)
         changed += await merge(db, WINDOWS, batch.windows, now)
@@ -108,7 +108,10 @@ async def put(db: Connection, kept: Kept[Data], changed: list[Changed]) -> None:
             await joint.mark_waiting(db, named)
 
 
-async def publish_again(pool: Pool) -> int:
-    """Has every snapshot published again; returns how many there are."""
+async def publish_again(pool: Pool, now: datetime, who: str) -> int:
+    """Has every snapshot published again, as ``who`` wishes; returns how many there are."""
     async with pool.acquire() as db, db.transaction():
-        return await store.forget_published(db)
+        count = await store.forget_published(db)
+        detail = {"snapshots": count}
+        await audit.write(db, at=now, role=audit.COMMAND, who=who, action="snapshots.publish-again", subject="all", detail=detail)
+    return count

@@ -122,8 +122,8 @@ class TimeLimits:
         self._worked = lru_cache(maxsize=1 << 16)(calendar.working_days_until)
         self._gaps = lru_cache(maxsize=1 << 16)(_gaps)
         self._add = lru_cache(maxsize=1 << 16)(lambda day, days: calendar.add(date.fromordinal(day), days).toordinal())
-        # Installations of a season share their days: nearly every step was reckoned before.
-        self._due_step = lru_cache(maxsize=1 << 17)(self._of_step)
+        # Installations of a season share their days: nearly every limit that never paused was reckoned before.
+        self._reckoned = lru_cache(maxsize=1 << 16)(self._reckon)
         self._rules = {
             (service, None if kind == UNSAID else kind): tuple(
                 (rule.working_days, tuple(self._stretches(rule, service)))
@@ -167,6 +167,7 @@ class TimeLimits:
         """Every limit that ran or runs. A stretch ends with its step, or with any later one: what was passed by is not late."""
         found: list[DueStep] = []
         service, kind, days, pauses = timing
+        reckon = self._reckon if pauses else self._reckoned
         for left, stretches in self._rules.get((service, kind), ()):  # type: ignore[arg-type]
             for start, place, season, last in stretches:
                 since = days[start]
@@ -178,16 +179,17 @@ class TimeLimits:
                 if season is not None:
                     gaps = self._gaps(season, since, 2 + left // 50)
                     stops = merged((*pauses, *gaps)) if pauses else gaps
-                found.append(self._due_step(place, since, left, ended, stops))
+                due, soon = reckon(since, left, stops)
+                found.append(DueStep(_STEPS[place], since, left, due, soon, ended, due is not None and due > self._until))
                 if ended is None or last:
                     break
                 left = max(0, left - self._used(since, ended, stops))
         return found
 
-    def _of_step(self, place: int, since: int, days: int, ended: int | None, stops: Pauses) -> DueStep:
+    def _reckon(self, since: int, days: int, stops: Pauses) -> tuple[int | None, int | None]:
+        """When a limit is due that runs from ``since``, and from when on that is soon; ``None`` where the clock stands."""
         due = self._counted(since, days, stops)
-        soon = self._counted(since, max(0, days - self._soon), stops) if due is not None else None
-        return DueStep(_STEPS[place], since, days, due, soon, ended, due is not None and due > self._until)
+        return due, self._counted(since, max(0, days - self._soon), stops) if due is not None else None
 
     def _between(self, start: int, end: int) -> int:
         return max(0, self._worked(end) - self._worked(start))

@@ -209,6 +209,17 @@ TOTALS_DELAY: Final = _gauge(
     where=_COUNTING,
 )  # fmt: skip
 
+SOURCE_RECORDED: Final = _gauge(
+    "onething_metrics_source_recorded_timestamp_seconds",
+    "The latest moment at which a source recorded anything that is counted. Every worker shows the same.", ["source"],
+    unit="seconds since the epoch", where=_COUNTING,
+)  # fmt: skip
+SOURCE_HEARD: Final = _gauge(
+    "onething_metrics_source_heard_timestamp_seconds",
+    "When an event of a source was last counted. Every worker shows the same.", ["source"],
+    unit="seconds since the epoch", where=_COUNTING,
+)  # fmt: skip
+
 # Metrics: the periodic check. One worker does it, whoever holds the lock; the others show NaN, or no series at all.
 
 DRIFT: Final = _gauge(

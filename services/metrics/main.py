@@ -14,12 +14,14 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.metrics import rebuild
-from services.metrics.handlers import checking, counting, following, observing
+from services.metrics.handlers import changes, checking, counting, following, observing
 from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.handlers.streaming import Hub
 from services.metrics.http import audit, cases, figures, halls, installations, notices, stream, what_if
+from services.metrics.http import changes as changes_routes
 from services.metrics.http import checking as checking_routes
 from services.metrics.http.access import Access, answer_while_away
+from services.metrics.http.page import further
 from services.metrics.http.page import routes as page
 from services.metrics.http.standing import StandingAnswers
 from services.metrics.kafka import counting as kafka
@@ -103,11 +105,13 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     app.include_router(installations.router)
     app.include_router(notices.router)
     app.include_router(cases.router)
+    app.include_router(changes_routes.router)
     app.include_router(checking_routes.router)
     app.include_router(audit.router)
     app.include_router(what_if.router)
     app.include_router(stream.router)
     app.include_router(page.router)
+    app.include_router(further.router)
     web.add_health(app, "metrics api", {"postgres": database})
     correlation.correlate(app, "metrics")
 
@@ -161,6 +165,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
             folding = asyncio.create_task(_fold_for_ever(pool))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds, clock))
             looking = asyncio.create_task(observing.watch_waiting(pool, clock))
+            pruning = asyncio.create_task(changes.prune_for_ever(pool, clock))
             deriving = asyncio.create_task(following.derive_until_done(pool))
             moved = asyncio.Event()
             totals = TotalsPublisher(publisher_pool, publisher, topics, settings.kafka, moved)
@@ -175,7 +180,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()
-            background = [folding, watching, looking, deriving, listening, publishing]
+            background = [folding, watching, looking, pruning, deriving, listening, publishing]
             for task in background:
                 task.cancel()
             await asyncio.wait(background)

@@ -192,6 +192,36 @@ async def test_what_is_nowhere_else_is_carried_over_with_its_rights(
     await role.close()
 
 
+async def test_what_a_rebuild_changes_is_told_as_what_arrives_is(
+    settings: Settings, topics: Topics, admin: asyncpg.Connection
+) -> None:
+    _, arriving = load.season(46, cases=60)
+    await send(settings.kafka, topics.case_events, arriving)
+    await from_log(settings)
+    sums = "select coalesce(sum(handled), 0)::int from metrics.{}"
+    handled = await admin.fetchval(sums.format("totals"))
+    assert await admin.fetchval(sums.format("moves where why = 'recount'")) == handled, "it counted all of it"
+    # Drift; a batch that is counted and not folded; a change that only the journal knows; when a source was heard.
+    await admin.execute("update metrics.counters set handled = handled + 3 where county = '130607'")
+    drift = await admin.fetchval(sums.format("totals")) - handled
+    await admin.execute(
+        """
+        insert into metrics.counter_deltas (why, item, county, day, handled, applied, accepted, completed, completed_on_time,
+            not_accepted, returned, withdrawn, online)
+        values ('deleted', '{retirement}', '{130602}', '{2024-06-01}', '{-2}',
+            '{0}', '{0}', '{0}', '{0}', '{0}', '{0}', '{0}', '{0}');
+        insert into metrics.journal (source, case_no, why) values ('urn:x', 'c1', 'deleted');
+        update metrics.heard set heard_at = '2024-10-01T00:00:00Z'
+        """
+    )
+    await from_log(settings)
+    assert await admin.fetchval(sums.format("totals")) == handled
+    by = dict(await admin.fetch("select why, sum(handled)::int from metrics.moves group by why"))
+    assert by == {"recount": handled - drift + 2, "deleted": -2}, "told together they are by how much the figure moved"
+    assert await admin.fetchval("select string_agg(case_no, '') from metrics.journal") == "c1", "what it wrote anew is no news"
+    assert str(await admin.fetchval("select max(heard_at) from metrics.heard")) == "2024-10-01 00:00:00+00:00"
+
+
 async def test_a_reader_with_a_transaction_open_delays_neither_the_swap_nor_other_readers(
     settings: Settings, database: TestDatabase, topics: Topics, admin: asyncpg.Connection
 ) -> None:

@@ -1,97 +1,14 @@
-"""Why a case counts otherwise, peer groups, and who can make a session: by example and by property."""
+"""Peer groups, months, a chart's axis, and who can make a session: by example and by property."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.metrics.domain import board
-from services.metrics.domain.board import change, nice_ceiling, peer_groups, spans
-from services.metrics.domain.cases import EMPTY, CaseEvent, CaseState, merge, view
+from services.metrics.domain.board import nice_ceiling, peer_groups, spans
 from services.metrics.domain.sessions import LINK_LIFE, SESSION_LIFE, mint, read
 from shared import counties
-
-HOUR = 3_600_000_000
-YESTERDAY = 1_727_539_200_000_000  # 2024-09-29 in China
-END = YESTERDAY + 48 * HOUR
-
-
-def event(hours: int, step: str | None = "applied", *, occurred: int | None = None, **more: Any) -> CaseEvent:
-    """An event recorded so many hours after the beginning of the day before; it happened then too, or at ``occurred``."""
-    at = YESTERDAY + hours * HOUR
-    happened = at if occurred is None else YESTERDAY + occurred * HOUR
-    fields: dict[str, Any] = {"operation": "upsert", "occurred_at": happened} | more
-    return CaseEvent(at, f"e{hours}-{step}", step=step, **fields)
-
-
-def state(*events: CaseEvent, version: int = 1) -> CaseState:
-    return merge(EMPTY, version, events)
-
-
-PLACED: dict[str, Any] = {"county": "130607", "item": "disabled-service"}
-
-
-@pytest.mark.parametrize(
-    ("case", "why", "before", "after"),
-    [
-        (state(event(3, **PLACED)), "new", None, "130607"),
-        (state(event(-30, **PLACED), event(3, "accepted")), "advanced", "130607", "130607"),
-        (state(event(-30, **PLACED), event(3, "accepted", county="130635")), "moved", "130607", "130635"),
-        (state(event(-30, **PLACED), event(3, None, operation="delete", occurred_at=None)), "deleted", "130607", None),
-        (state(event(-30, **PLACED), event(3, "completed", occurred=-90)), "corrected", "130607", "130607"),
-        (
-            state(event(-30, **PLACED), event(-20, "accepted"), event(3, "accepted", operation="retract", occurred_at=None)),
-            "corrected", "130607", "130607",
-        ),
-        (state(event(3, **PLACED), version=2), "corrected", None, "130607"),
-        (
-            state(event(-30, **PLACED), event(-20, None, operation="delete", occurred_at=None), event(3, "accepted")),
-            "restored", None, "130607",
-        ),
-        (state(event(-30), event(3, "accepted", **PLACED)), "new", None, "130607"),
-    ],
-)  # fmt: skip
-def test_why_a_case_counts_otherwise(case: CaseState, why: str, before: str | None, after: str | None) -> None:
-    found = change(case, "handled", YESTERDAY, END)
-    assert found is not None
-    assert found.why == why
-    assert (found.before and found.before[0], found.after and found.after[0]) == (before, after)
-    assert found.unknown_before == (case.version > 1)
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        state(event(-30, **PLACED)),
-        state(event(50, **PLACED)),
-        state(event(3)),
-        state(event(-30, **PLACED), event(3, "supplement_requested")),
-    ],
-)
-def test_what_moves_no_figure_is_no_change(case: CaseState) -> None:
-    assert change(case, "handled", YESTERDAY, END) is None
-
-
-def test_what_is_recorded_after_the_day_is_not_yet_known_on_it() -> None:
-    case = state(event(3, **PLACED), event(60, "accepted", county="130635"))
-    found = change(case, "handled", YESTERDAY, END)
-    assert found is not None
-    assert (found.why, found.after and found.after[0]) == ("new", "130607")
-
-
-@given(st.lists(st.tuples(st.integers(-60, 60), st.sampled_from(["applied", "accepted", "completed"])), min_size=1, max_size=6))
-def test_a_change_is_the_difference_of_two_readings(told: list[tuple[int, str]]) -> None:
-    case = state(*(event(hours, step, **PLACED) for hours, step in told))
-    found = change(case, "handled", YESTERDAY, END)
-    now = view(CaseState(1, tuple(e for e in case.events if e.recorded_at < END))).contribution
-    then = view(CaseState(1, tuple(e for e in case.events if e.recorded_at < YESTERDAY))).contribution
-    if found is None:
-        assert now == then or then is None
-    else:
-        assert found.after == (now and (now.county, now.days[0]))
-        assert found.before == (then and (then.county, then.days[0]))
 
 
 def test_months_are_compared_as_far_as_they_run() -> None:
@@ -146,5 +63,4 @@ def test_what_was_not_made_with_a_token_is_no_session(text: str) -> None:
 def test_each_ticket_has_an_id_of_its_own() -> None:
     found = [read("link", mint("link", "reader", TOKENS["reader"], NOW), TOKENS, NOW) for _ in range(3)]
     assert len({ticket.id for ticket in found if ticket}) == 3
-    assert board.tally([]) == dict.fromkeys(board.WHYS, 0)
     assert SESSION_LIFE.total_seconds() <= 12 * 3600

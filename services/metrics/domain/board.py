@@ -1,12 +1,11 @@
-"""What the page shows beyond the figures of the api: changes over the month, peer groups, and why a case counts otherwise."""
+"""What the page shows beyond the figures of the api: changes over the month, and peer groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-from services.metrics.domain.cases import MEASURES, CaseState, CaseView, view
 from shared import counties
 
 GROUPS: Final = ("办件较多", "办件居中", "办件较少")
@@ -65,75 +64,6 @@ def peer_groups(volumes: Mapping[str, int], counts: Mapping[str, int]) -> list[P
         ]
         groups.append(PeerGroup(name, middle, tuple(sorted(rows, key=lambda r: (-r.count, counties.ORDER[r.county])))))
     return groups
-
-
-Why = Literal["new", "advanced", "corrected", "moved", "deleted", "restored"]
-WHYS: Final[tuple[Why, ...]] = ("new", "moved", "corrected", "deleted", "restored", "advanced")
-
-
-class Change(NamedTuple):
-    """Why a case counts otherwise than before. ``before`` and ``after`` are (county, day) for the measure, ``None``: it did not,
-    or does not, count; ``unknown_before``: a higher version replaced the case as a whole, and what it said is not kept."""
-
-    why: Why
-    item: str | None
-    before: tuple[str, int] | None
-    after: tuple[str, int] | None
-    unknown_before: bool
-
-
-def change(state: CaseState, measure: str, since: int, until: int) -> Change | None:
-    """What was recorded of a case from ``since`` up to before ``until`` (microseconds since the epoch), as the state tells it.
-
-    The state keeps the events that win a register. An older event that a later one replaced in every register is gone, so
-    that such a correction reads as new, or as a further step. ``None``: nothing of it moved a figure.
-    """
-    known = tuple(event for event in state.events if event.recorded_at < until)
-    fresh = [event for event in known if event.recorded_at >= since]
-    if not fresh:
-        return None
-    old = tuple(event for event in known if event.recorded_at < since)
-    now = view(CaseState(state.version, known))
-    then = view(CaseState(state.version, old))
-    why: Why | None
-    if old:
-        why = _why(then, now, retracted=any(event.operation == "retract" for event in fresh))
-    elif state.version > 1:
-        why = "deleted" if now.deleted else "corrected"
-    else:
-        why = "new" if now.contribution is not None else "deleted" if now.deleted else None
-    if why is None:
-        return None
-    return Change(why, now.item or then.item, _place(then, measure), _place(now, measure), not old and why != "new")
-
-
-def _why(then: CaseView, now: CaseView, *, retracted: bool) -> Why | None:
-    if now.deleted != then.deleted:
-        return "deleted" if now.deleted else "restored"
-    old, new = then.contribution, now.contribution
-    if new is None:
-        return None if old is None else "corrected"
-    if old is None:
-        return "new"
-    if (old.county, old.item) != (new.county, new.item):
-        return "moved"
-    if retracted or any(a is not None and a != b for a, b in zip(old.days, new.days, strict=True)):
-        return "corrected"
-    return "advanced" if old != new else None
-
-
-def _place(shown: CaseView, measure: str) -> tuple[str, int] | None:
-    contribution = shown.contribution
-    day = None if contribution is None else contribution.days[MEASURES.index(measure)]
-    return None if contribution is None or day is None else (contribution.county, day)
-
-
-def tally(changes: Iterable[Change]) -> dict[Why, int]:
-    """How many changes there are of each kind, zeros included."""
-    found: dict[Why, int] = dict.fromkeys(WHYS, 0)
-    for one in changes:
-        found[one.why] += 1
-    return found
 
 
 def nice_ceiling(most: int) -> int:

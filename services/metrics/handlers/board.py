@@ -2,29 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from services.metrics.domain import board, explain
-from services.metrics.domain.board import Change, PeerGroup, Spans, Why
+from services.metrics.domain import figures as rules
+from services.metrics.domain.board import PeerGroup, Spans
 from services.metrics.domain.figures import Ranking
+from services.metrics.handlers import changes as journal
 from services.metrics.handlers import figures, installations
-from services.metrics.store import board as store
-from services.metrics.store import counters
-from services.metrics.store.recount import Drift
+from services.metrics.handlers.changes import Changes
+from services.metrics.store import checks, counters, heard
+from services.metrics.store.checks import Check
+from services.metrics.store.journal import Scope
 from services.metrics.store.recount import drift as find_drift
-from shared.clock import SHANGHAI
+from shared.clock import now
 from shared.items import Item
 from shared.postgres import Connection
 
 MONTHS: Final = 24
 """Months of the trend."""
-MOST_READ: Final = 200_000_000
-"""Bytes of cases up to which a view of the page reads them all: about 300,000 cases, and 0.1 s for each 100,000."""
 MOST_RECOUNTED: Final = 20_000_000
-"""Likewise up to which a view recounts them: about 30,000 cases, and 1 s for each 100,000. Beyond, a page of its own does."""
-MOST_CHANGES: Final = 2_000
-MOST_SHOWN: Final = 50
+"""Bytes of cases up to which a view of the page recounts them: about 30,000 cases, and 1 s for each 100,000. Beyond, the last check
+of the schedule is shown, and a page of its own recounts."""
+MOST_SHOWN: Final = 10
 MOST_JOINT: Final = 100
 
 Counts = dict[str, int]
@@ -58,35 +59,13 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """A case behind a change."""
-
-    source: str
-    case_no: str
-    change: Change
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What was recorded since the beginning of the day before. ``cut``: there are more than were read.
-
-    ``net`` is by how much the city's number moved thereby, apart from ``unknown`` cases of which a version is gone.
-    """
-
-    since: date
-    tally: dict[Why, int]
-    net: int
-    unknown: int
-    rows: Sequence[Changed]
-    cut: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Freshness:
-    """Each source with its cases and when it last recorded anything; and the recount of this moment, unless there are many."""
+    """Each source with the latest moment that it recorded anything, and when it was last heard; and the last recount, which is
+    one of this moment where there are few cases."""
 
-    sources: Sequence[tuple[str, int, datetime]]
-    drift: Drift | None
+    sources: Sequence[tuple[str, datetime, datetime]]
+    check: Check | None
+    at_this_moment: bool
 
 
 async def standing(db: Connection, chosen: Chosen, low: int = 10) -> Standing:
@@ -117,44 +96,31 @@ async def trend(db: Connection, chosen: Chosen) -> list[dict[str, Any]]:
     return rows
 
 
+async def unit(db: Connection, county: str, as_of: date) -> tuple[list[dict[str, Any]], Counts]:
+    """One unit's figures: a row for each item of the catalogue, and their sum."""
+    rows = rules.rows_by("item", await counters.sums(db, group="item", item=None, since=None, as_of=as_of, county=county))
+    return rows, rules.total(rows)
+
+
 async def peers(db: Connection, chosen: Chosen, ranking: Ranking) -> list[PeerGroup]:
     """The units among those of like volume."""
     volumes = {row["key"]: row["handled"] for row in await _sums(db, None, None, chosen.until)}
     return board.peer_groups(volumes, {row.county: row.count for row in ranking.rows})
 
 
-async def are_few(db: Connection) -> bool:
-    """Whether there are so few cases that a page may read them all."""
-    return await store.size(db) <= MOST_READ
-
-
 async def changes(db: Connection, chosen: Chosen) -> Changes:
-    """What was recorded of the item's cases from the beginning of the day before the chosen one to that day's end."""
-    since = chosen.until - timedelta(days=1)
-    first, end = _instant(since), _instant(chosen.until + timedelta(days=1))
-    read = await store.recorded_since(db, first, MOST_CHANGES + 1)
-    found = []
-    for case in read[:MOST_CHANGES]:
-        one = board.change(case.state, chosen.measure, first, end)
-        if one is not None and one.item == chosen.item.code:
-            found.append(Changed(case.source, case.case_no, one))
-    # What is not a plain arrival comes first: it is what asks for an explanation.
-    order = {why: place for place, why in enumerate(("deleted", "restored", "moved", "corrected", "new", "advanced"))}
-    found.sort(key=lambda case: order[case.change.why])
-    told = [case.change for case in found]
-    net = sum((one.after is not None) - (one.before is not None) for one in told if not one.unknown_before)
-    unknown = sum(one.unknown_before for one in told)
-    return Changes(since, board.tally(told), net, unknown, found[:MOST_SHOWN], len(read) > MOST_CHANGES)
-
-
-def _instant(day: date) -> int:
-    return int(datetime.combine(day, time(), SHANGHAI).timestamp()) * 1_000_000
+    """What moved the item's figure from the beginning of the day before the chosen one to that day's end."""
+    scope = Scope(chosen.item.code, chosen.measure, None, chosen.until - timedelta(days=1), chosen.until)
+    return await journal.changes(db, scope, limit=MOST_SHOWN)
 
 
 async def freshness(db: Connection) -> Freshness:
     """How fresh each source is, and whether the counters are what the cases say."""
-    sources = [(source, cases, explain.instant(latest)) for source, cases, latest in await store.sources(db)]
-    return Freshness(sources, await find_drift(db) if await store.size(db) <= MOST_RECOUNTED else None)
+    sources = [(one.source, explain.instant(one.latest_at), one.heard_at) for one in await heard.sources(db)]
+    if await checks.bytes_to_read(db) > MOST_RECOUNTED:
+        return Freshness(sources, await checks.last(db), False)
+    found = await find_drift(db)
+    return Freshness(sources, Check(now(), found.checked, found.differing), True)
 
 
 @dataclass(frozen=True, slots=True)

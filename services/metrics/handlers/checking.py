@@ -9,6 +9,7 @@ import structlog
 
 from services.metrics.domain import figures
 from services.metrics.handlers import observing
+from services.metrics.store import checks
 from services.metrics.store import recount as store
 from services.metrics.store.recount import Drift
 from shared import meters
@@ -38,6 +39,7 @@ async def rebuild_from_cases(db: Connection) -> dict[str, Any]:
     """The answer of ``POST /v1/rebuild``: every counter is what the cases say; ``changed`` says which were not."""
     async with db.transaction():
         found = await store.correct(db)
+        await checks.keep(db, found.checked, 0)
     if found.differing:
         log.warning("counters_corrected", differing=found.differing, first=_shown(found))
     return {"from": "cases", "checked": found.checked, "differing": found.differing, "changed": found.rows}
@@ -69,7 +71,9 @@ async def check_for_ever(pool: Pool, seconds: float, clock: Clock) -> None:
 async def _check_while_held(db: Connection, seconds: float, clock: Clock) -> None:
     while True:
         await observing.observe(db, business_day(clock()))
-        report(await store.drift(db))
+        found = await store.drift(db)
+        report(found)
+        await checks.keep(db, found.checked, found.differing)
         await asyncio.sleep(seconds)
 
 

@@ -1,13 +1,14 @@
 """Counting: a partition's records into cases, counters and snapshots, with their offset in one transaction."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from services.metrics.domain.cases import CaseState, Deltas, merge
+from services.metrics.domain.cases import CaseState, merge
+from services.metrics.domain.journal import Moved
 from services.metrics.domain.matters import Matter
 from services.metrics.domain.wire import CaseRecord, Unreadable, read_case, read_snapshot
 from services.metrics.handlers import following
-from services.metrics.store import cases, counters, offsets
+from services.metrics.store import cases, counters, heard, offsets
 from shared.events.progress import Snapshot
 from shared.postgres import Pool, committing
 
@@ -64,6 +65,11 @@ def fold(records: Sequence[CaseRecord]) -> dict[str, dict[str, CaseState]]:
     return folded
 
 
+def _latest(states: Iterable[CaseState]) -> int:
+    """The latest moment that any of a batch's events was recorded, in microseconds since the epoch."""
+    return max(state[1][-1][0] for state in states)  # by place: every event of every batch passes here
+
+
 async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[Raw]) -> int:
     """Counts one partition's records in one transaction with the offset; returns the next offset wanted.
 
@@ -80,10 +86,11 @@ async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expect
         await offsets.advance(db, topic, partition, expected, wanted)
         if folded:
             ids = await cases.source_ids(db, folded.keys())
-            deltas = Deltas()
+            moved = Moved()
             for source in sorted(folded):
-                await cases.merge_cases(db, ids[source], folded[source], deltas)
-            await cases.record_deltas(db, deltas)
+                await cases.merge_cases(db, ids[source], folded[source], moved)
+            await cases.record(db, moved)
+            await heard.note(db, partition, {ids[source]: _latest(folded[source].values()) for source in folded})
     return wanted
 
 

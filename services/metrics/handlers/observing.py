@@ -8,7 +8,7 @@ import structlog
 
 from services.metrics.domain.days_without import days_without
 from services.metrics.handlers import installations
-from services.metrics.store import counters, totals
+from services.metrics.store import counters, heard, totals
 from shared import counties, items, meters
 from shared.clock import Clock
 from shared.postgres import Connection, Pool, Unavailable
@@ -41,11 +41,15 @@ def forget() -> None:
 
 
 async def watch_waiting(pool: Pool, clock: Clock) -> None:
-    """Shows, again and again until cancelled, what is counted and not yet folded, and what is folded and not yet told."""
+    """Shows, again and again until cancelled, what is counted and not yet folded, what is folded and not yet told,
+    and how fresh each source is."""
     while True:
         try:
             async with pool.acquire() as db:
                 meters.DELTAS_WAITING.set(await counters.waiting(db))
+                for source, recorded, counted in await heard.sources(db):
+                    meters.SOURCE_RECORDED.labels(source).set(recorded / 1e6)
+                    meters.SOURCE_HEARD.labels(source).set(counted.timestamp())
                 number, since = await totals.waiting(db)
                 meters.TOTALS_WAITING.set(number)
                 meters.TOTALS_DELAY.set(max(0.0, (clock() - since).total_seconds()) if since is not None else 0.0)

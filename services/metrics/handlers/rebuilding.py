@@ -119,6 +119,7 @@ class Rebuild:
                 await counters.fold_all(fresh)
             await self._park()
             await store.swap(admin)
+            await store.tell_difference(admin)
 
     async def _goals(self) -> dict[Place, int]:
         """Up to where the live tables have counted the log that is there.

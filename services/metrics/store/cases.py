@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
-from services.metrics.domain.cases import MEASURES, CaseState, CaseView, Contribution, Deltas, dump_events, load_events, merge, view
+from services.metrics.domain.cases import MEASURES, CaseState, CaseView, Deltas, dump_events, load_events, merge, view
+from services.metrics.domain.journal import Moved
 from services.metrics.domain.quick import QuickStep, moved_by, quick_step
+from services.metrics.store import journal
 from shared.postgres import Connection
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -111,31 +113,40 @@ from done as d join input as i using (case_no)
 """
 
 _WRITE_DELTAS: Final = f"""
-insert into counter_deltas (item, county, day, {_MEASURE_COLUMNS})
+insert into counter_deltas (why, item, county, day, {_MEASURE_COLUMNS})
 values (
-    string_to_array($1, chr(31)), string_to_array($2, chr(31)), string_to_array($3, chr(31))::date[],
-    {", ".join(f"string_to_array(${place}, chr(31))::int[]" for place in range(4, 4 + len(MEASURES)))}
+    $1, string_to_array($2, chr(31)), string_to_array($3, chr(31)), string_to_array($4, chr(31))::date[],
+    {", ".join(f"string_to_array(${place}, chr(31))::int[]" for place in range(5, 5 + len(MEASURES)))}
 )
 """
 
 
-async def merge_cases(db: Connection, source_id: int, folded: Mapping[str, CaseState], deltas: Deltas) -> None:
-    """Merges one batch's cases of a source, by case number, into the rows; adds to ``deltas`` what the counters move by.
+async def merge_cases(db: Connection, source_id: int, folded: Mapping[str, CaseState], moved: Moved) -> None:
+    """Merges one batch's cases of a source, by case number, into the rows; adds to ``moved`` what the counters move by, and why.
 
     ``folded`` holds, for each case, the merge of the batch's own events. At most three statements, whatever the batch's
     size. The caller holds the partition's lock (:func:`shared.offsets.advance`), so nobody else writes these cases.
     """
-    rest = await _add_steps(db, source_id, folded, deltas)
+    rest = await _add_steps(db, source_id, folded, moved.arrived)
     if rest:
-        await _merge_each(db, source_id, rest, folded, deltas)
+        await _merge_each(db, source_id, rest, folded, moved)
 
 
-async def record_deltas(db: Connection, deltas: Deltas) -> None:
-    """Appends what a batch moves, for the folding to add to the counters."""
+async def record(db: Connection, moved: Moved) -> None:
+    """Appends what a batch moves, for the folding to add to the counters, and its changes to the journal, if it holds any."""
+    await _record_deltas(db, "new", moved.arrived)
+    for why, deltas in moved.changed.items():
+        await _record_deltas(db, why, deltas)
+    if moved.entries:
+        await journal.append(db, moved.entries)
+
+
+async def _record_deltas(db: Connection, why: str, deltas: Deltas) -> None:
     if rows := deltas.rows():
         items, counties, days, moved = zip(*rows, strict=True)
         await db.execute(
             _WRITE_DELTAS,
+            why,
             _joined(items),
             _joined(counties),
             _joined([_days_as_text[day] for day in days]),
@@ -179,7 +190,7 @@ async def _add_steps(db: Connection, source_id: int, folded: Mapping[str, CaseSt
 
 
 async def _merge_each(
-    db: Connection, source_id: int, case_nos: Sequence[str], folded: Mapping[str, CaseState], deltas: Deltas
+    db: Connection, source_id: int, case_nos: Sequence[str], folded: Mapping[str, CaseState], moved: Moved
 ) -> None:
     """Reads these cases, merges them by the rules of ``domain/cases.py``, and writes those that changed."""
     known: list[CaseState | None] = [None] * len(case_nos)
@@ -188,15 +199,14 @@ async def _merge_each(
     changed: list[tuple[str, CaseState, CaseView]] = []
     for case_no, old in zip(case_nos, known, strict=True):
         new = folded[case_no]
-        if old is None:
-            old_contribution: Contribution | None = None
-        else:
+        if old is not None:
             new = merge(old, new.version, new.events)
             if new == old:
                 continue
-            old_contribution = view(old).contribution
         shown = view(new)
-        deltas.move(old_contribution, shown.contribution)
+        moved.take(
+            source_id, case_no, None if old is None else view(old), shown, replaced=old is not None and old.version < new.version
+        )
         changed.append((case_no, new, shown))
     if changed:
         await db.execute(_WRITE_CASES, source_id, *_case_columns(changed))

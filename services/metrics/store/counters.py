@@ -16,22 +16,28 @@ END: Final = date(9999, 11, 30)
 _MEASURE_COLUMNS: Final = ", ".join(MEASURES)
 _SUMS: Final = ", ".join(f"sum({measure})::bigint as {measure}" for measure in MEASURES)
 
+_MOVED: Final = ", ".join(f"sum({measure}) as {measure}" for measure in MEASURES)
+_ADDED: Final = ", ".join(f"{measure} = kept.{measure} + excluded.{measure}" for measure in MEASURES)
+
 _FOLD_DELTAS: Final = f"""
 with folded as (
     delete from counter_deltas where id in (select id from counter_deltas order by id limit $1) returning *
 ),
-moved as (
-    select m.item, m.county, m.day, {", ".join(f"sum(m.{measure}) as {measure}" for measure in MEASURES)}
+each as materialized (
+    select f.counted_on, f.why, m.*
     from folded as f,
         unnest(f.item, f.county, f.day, {", ".join(f"f.{measure}" for measure in MEASURES)})
         as m (item, county, day, {_MEASURE_COLUMNS})
-    group by m.item, m.county, m.day
 ),
 written as (
-    insert into counters (item, county, day, {_MEASURE_COLUMNS})
-    select * from moved order by item, county, day
-    on conflict (item, county, day) do update
-    set {", ".join(f"{measure} = counters.{measure} + excluded.{measure}" for measure in MEASURES)}
+    insert into counters as kept (item, county, day, {_MEASURE_COLUMNS})
+    select item, county, day, {_MOVED} from each group by item, county, day order by item, county, day
+    on conflict (item, county, day) do update set {_ADDED}
+),
+told as (
+    insert into moves as kept (counted_on, item, county, why, {_MEASURE_COLUMNS})
+    select counted_on, item, county, why, {_MOVED} from each group by 1, 2, 3, 4 order by 1, 2, 3, 4
+    on conflict (counted_on, item, county, why) do update set {_ADDED}
 )
 select count(*) from folded
 """

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.metrics.domain.cases import MEASURES
 from shared.postgres import Connection, make_schema
 
 LIVE: Final = "metrics"
@@ -26,11 +27,14 @@ FROM_LOG: Final = frozenset(
         "totals",
         "snapshots",
         "matters",
+        "heard",
+        "checks",
     }
 )
-"""Tables whose content comes from the log (and ``migrations``, which comes with them): a rebuild makes them anew."""
+"""Tables whose content comes from the log (and ``migrations``, which comes with them; and ``checks``, for none has been made of
+the fresh tables): a rebuild makes them anew."""
 
-KEPT: Final = frozenset({"notices", "audit", "spent", "told_totals"})
+KEPT: Final = frozenset({"notices", "audit", "spent", "told_totals", "moves", "journal"})
 """Tables whose content is nowhere else: a rebuild carries them over as they stand."""
 
 WRITERS_SECONDS: Final = 5.0
@@ -134,6 +138,50 @@ async def swap(db: Connection, kept: Collection[str] = KEPT) -> None:
         await db.execute(f"alter table {BEFORE}.{table} set schema {LIVE}")
     # No row was written, so no trigger tells of it.
     await db.execute("select pg_notify('metrics_moved', '')")
+
+
+_MOVED: Final = ", ".join(f"sum({m}) as {m}" for m in MEASURES)
+_LESS: Final = ", ".join(f"-{m}" for m in MEASURES)
+_COLUMNS: Final = ", ".join(MEASURES)
+_UNFOLDED: Final = f"""
+    select d.counted_on, d.why, m.* from {BEFORE}.counter_deltas as d,
+        unnest(d.item, d.county, d.day, {", ".join(f"d.{m}" for m in MEASURES)}) as m (item, county, day, {_COLUMNS})
+"""
+_TELL: Final = f"""
+    on conflict (counted_on, item, county, why) do update set {", ".join(f"{m} = kept.{m} + excluded.{m}" for m in MEASURES)}
+"""
+
+# What was counted and not folded yet was still to be told.
+_TELL_UNFOLDED: Final = f"""
+insert into {LIVE}.moves as kept (counted_on, item, county, why, {_COLUMNS})
+select counted_on, item, county, why, {_MOVED} from ({_UNFOLDED}) as unfolded group by 1, 2, 3, 4 {_TELL}
+"""
+_TELL_DIFFERENCE: Final = f"""
+insert into {LIVE}.moves as kept (counted_on, item, county, why, {_COLUMNS})
+select (now() at time zone 'Asia/Shanghai')::date, item, county, 'recount', {_MOVED}
+from (
+    select item, county, {_COLUMNS} from {LIVE}.totals
+    union all select item, county, {_LESS} from {BEFORE}.totals
+    union all select item, county, {_LESS} from ({_UNFOLDED}) as unfolded
+) as both_sides
+group by item, county having {" or ".join(f"sum({m}) <> 0" for m in MEASURES)} {_TELL}
+"""
+
+# Each source was heard when it was, not when the rebuild read what it had said.
+_HEARD_BEFORE: Final = f"""
+update {LIVE}.heard as h set heard_at = before.heard_at
+from {LIVE}.sources as s, (
+    select source, max(heard_at) as heard_at from {BEFORE}.heard join {BEFORE}.sources on id = source_id group by source
+) as before
+where s.id = h.source_id and before.source = s.source
+"""
+
+
+async def tell_difference(db: Connection) -> None:
+    """Tells, in the tables that are kept, by how much the swap moved the figures, as what a recount moved. Right after
+    :func:`swap`, in its transaction."""
+    for statement in (_TELL_UNFOLDED, _TELL_DIFFERENCE, _HEARD_BEFORE):
+        await db.execute(statement, timeout=CLEAR_SECONDS)
 
 
 async def drop_before(db: Connection) -> None:

@@ -89,7 +89,17 @@ def _correction(differing: str, table: str, day: str = "") -> str:
 
 _CORRECT_MONTHS: Final = _correction(_MONTHS, "counters_by_month", "month")
 _CORRECT_TOTALS: Final = _correction(_TOTALS, "totals")
-_CORRECT_DAYS: Final = _correction(_DAYS, "counters", "day")
+# The figures move thereby, and this is told as all that moves them is: in the same statement, of the same differences.
+_MISSING: Final = ", ".join(f"coalesce(sum(recount - counter) filter (where measure = '{m}'), 0)" for m in MEASURES)
+_CORRECT_DAYS: Final = f"""
+with differing as materialized ({_DAYS}),
+told as (
+    insert into moves as c (counted_on, item, county, why, {_MEASURE_COLUMNS})
+    select (now() at time zone 'Asia/Shanghai')::date, item, county, 'recount', {_MISSING} from differing group by item, county
+    on conflict (counted_on, item, county, why) do update set {", ".join(f"{m} = c.{m} + excluded.{m}" for m in MEASURES)}
+)
+{_correction("select * from differing", "counters", "day")}
+"""
 
 
 class Drift(NamedTuple):

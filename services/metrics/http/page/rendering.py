@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -76,6 +76,11 @@ def query(**given: Any) -> str:
     return "?" + urlencode(found) if found else ""
 
 
+def month_end(month: str, until: date) -> str:
+    """The last day of a month (``2024-09``), or ``until`` where that is before it."""
+    return min((date.fromisoformat(f"{month}-01") + timedelta(days=31)).replace(day=1) - timedelta(days=1), until).isoformat()
+
+
 def county(code: str | None) -> str:
     """A unit's name."""
     return counties.BY_CODE[code].name if code in counties.BY_CODE else code or "—"
@@ -135,7 +140,9 @@ _pages.filters |= {
     "segment": lambda text: quote(text, safe=""),
     "source": lambda text: quote(text, safe=":"),
 }  # fmt: skip
-_pages.globals |= {"words": words, "query": query, "register_value": register_value, "catalogue": items.CATALOGUE}
+_pages.globals |= {
+    "words": words, "query": query, "month_end": month_end, "register_value": register_value, "catalogue": items.CATALOGUE,
+}  # fmt: skip
 
 
 def text(name: str, **values: Any) -> str:

@@ -65,13 +65,11 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
     async def make(db: Connection) -> str:
         standing = await board.standing(db, chosen)
         trend = await board.trend(db, chosen)
-        few = await board.are_few(db)
         located = await halls.co_location(db, chosen.until)
         return text(
             "home.html", it=chosen, s=standing, trend=trend, chart=chart(trend, chosen.measure),
             peers=await board.peers(db, chosen, standing.ranking),
-            changes=await board.changes(db, chosen) if few else None,
-            fresh=await board.freshness(db) if few else None,
+            changes=await board.changes(db, chosen), fresh=await board.freshness(db),
             matrix=matrix(located["counties"]), located=located, installing=await board.installing(db, chosen.until),
             idle=await halls.idle_windows(db, chosen.until.replace(day=1), chosen.until),
         )  # fmt: skip

@@ -21,8 +21,8 @@ CHANNELS: Final = {"window": "窗口", "web": "网上", "mobile": "手机", "mai
 OUTCOMES: Final = {"granted": "准予", "denied": "不予"}
 OPERATIONS: Final = {"upsert": "报送", "retract": "撤回", "delete": "删除"}
 
-WHYS: Final = {
-    "new": "新增", "moved": "改属地或事项", "corrected": "更正", "deleted": "删除", "restored": "恢复", "advanced": "进展",
+CAUSES: Final = {
+    "new": "新增", "moved": "改属地或事项", "corrected": "更正", "deleted": "删除", "restored": "恢复", "recount": "重算",
 }  # fmt: skip
 
 SERVICES: Final = {
@@ -43,3 +43,5 @@ STATES: Final = {
     "opened": "已受理", "connected": "已接通", "cancelled": "已取消", "in_progress": "办理中", "due_soon": "将到期",
     "overdue": "超期", "paused": "已暂停", "unplaced": "未注明属地或服务", "no_company": "无企业", "unreported": "未报送",
 }  # fmt: skip
+
+JOINT_STATES: Final = {"open": "办理中", "complete": "已全部接通", "ended": "已结束"}

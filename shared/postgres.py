@@ -121,12 +121,46 @@ async def committing(db: Connection) -> AsyncIterator[None]:
             await transaction.commit()
 
 
+async def prepare_reader(admin_dsn: str, service: str, password: str) -> None:
+    """Makes the login role ``<service>_reader``, which may select in the service's schema and do nothing else there; harmless
+    when it stands. After :func:`prepare`."""
+    role = reader_of(service)
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
+            await connection.execute(f"create role {role} login")
+        quoted = await connection.fetchval("select quote_literal($1::text)", password)
+        await connection.execute(f"alter role {role} with login password {quoted}")
+        for setting in (f"search_path = {service}", "jit = off", "timezone = 'UTC'", "default_transaction_read_only = on"):
+            await connection.execute(f"alter role {role} set {setting}")
+        await grant_reading(connection, service, role)
+    finally:
+        await connection.close()
+
+
+def reader_of(service: str) -> str:
+    """The name of the role that may only read what the service keeps."""
+    if not service.isidentifier():
+        raise ValueError(f"{service!r} cannot name a role and a schema")
+    return f"{service}_reader"
+
+
 async def make_schema(db: Connection, schema: str, role: str) -> None:
-    """Makes ``schema`` with what ``role`` may do in it: read and write rows, no more; harmless when it stands."""
+    """Makes ``schema`` with what ``role`` may do in it: read and write rows, no more; harmless when it stands. Where ``role`` has
+    a reader (:func:`prepare_reader`), that one may read there."""
     await db.execute(f"create schema if not exists {schema}")
     await db.execute(f"grant usage on schema {schema} to {role}")
     await db.execute(f"alter default privileges in schema {schema} grant select, insert, update, delete on tables to {role}")
     await db.execute(f"alter default privileges in schema {schema} grant usage on sequences to {role}")
+    if await db.fetchval("select 1 from pg_roles where rolname = $1", reader_of(role)):
+        await grant_reading(db, schema, reader_of(role))
+
+
+async def grant_reading(db: Connection, schema: str, role: str) -> None:
+    """Lets ``role`` select from what is and what will be in ``schema``."""
+    await db.execute(f"grant usage on schema {schema} to {role}")
+    await db.execute(f"grant select on all tables in schema {schema} to {role}")
+    await db.execute(f"alter default privileges in schema {schema} grant select on tables to {role}")
 
 
 async def migrate(admin_dsn: str, service: str, files: Sequence[Path]) -> list[str]:
@@ -165,11 +199,19 @@ async def migrate(admin_dsn: str, service: str, files: Sequence[Path]) -> list[s
     return done
 
 
-async def migrate_service(admin_dsn: str, service_dsn: str, service: str, files: Sequence[Path]) -> list[str]:
-    """Makes the service's schema and role (with the password of ``service_dsn``), then migrates; returns what ran.
+async def migrate_service(
+    admin_dsn: str, service_dsn: str, service: str, files: Sequence[Path], reader_dsn: str | None = None
+) -> list[str]:
+    """Makes the service's schema and role (with the password of ``service_dsn``), and with ``reader_dsn`` the role that may only
+    read, then migrates; returns what ran.
 
     Raises:
         MigrationError: see :func:`migrate`.
+        ValueError: ``reader_dsn`` is of another role than ``<service>_reader``.
     """
+    if reader_dsn is not None and urlsplit(reader_dsn).username != reader_of(service):
+        raise ValueError(f"the role that may only read is {reader_of(service)}: let the reader's DSN name it")
     await prepare(admin_dsn, service, unquote(urlsplit(service_dsn).password or ""))
+    if reader_dsn is not None:
+        await prepare_reader(admin_dsn, service, unquote(urlsplit(reader_dsn).password or ""))
     return await migrate(admin_dsn, service, files)

@@ -22,10 +22,10 @@ import pytest
 from deploy.local.broker import Broker, ensure_jars
 from deploy.local.database import Database
 from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, free_ports, start, stop, until_ready
-from deploy.local.service import STORED, Needs, Process, Service, environment, service_part
+from deploy.local.service import METRICS_READER, STORED, Needs, Process, Service, environment, service_part
 from deploy.local.topics import create_topics, delete_topics
 from shared.kafka import Topics
-from shared.postgres import migrate, prepare
+from shared.postgres import migrate, prepare, prepare_reader
 from shared.receipts import new_key
 
 KAFKA = "ONETHING_TEST_KAFKA"
@@ -114,6 +114,8 @@ async def _make_template() -> None:
     dsn = f"{os.environ[POSTGRES]}/{os.environ[TEMPLATE]}"
     for service in STORED:
         await prepare(dsn, service, PASSWORD)
+        if service == "metrics":
+            await prepare_reader(dsn, service, PASSWORD)
         await migrate(dsn, service, sorted((ROOT / "services" / service / "migrations").glob("*.sql")))
 
 
@@ -141,7 +143,7 @@ class TestDatabase:
     admin_dsn: str
 
     def dsn(self, service: str) -> str:
-        """The DSN of the service's least-privilege role."""
+        """The DSN of the service's least-privilege role, or of another role of ours."""
         address = self.admin_dsn.rpartition("@")[2]
         return f"postgresql://{service}:{PASSWORD}@{address}"
 
@@ -267,6 +269,7 @@ def service(kafka: str, topics: Topics, database: TestDatabase, credentials: Cre
         kafka=kafka,
         topic_prefix=topics.prefix,
         dsns={name: database.dsn(name) for name in STORED},
+        reader_dsn=database.dsn(METRICS_READER),
         senders_file=credentials.senders_file,
         companies_file=credentials.companies_file,
         reader_token=credentials.reader_token,

@@ -24,6 +24,7 @@ from deploy.local import (
     page,
     parked,
     push_file,
+    readers,
     receipt,
     senders,
     sheet,
@@ -32,10 +33,12 @@ from deploy.local import (
 )
 from deploy.local.parts import ROOT, StackError
 from deploy.local.stack import Endpoints, Ports, running, shown
+from shared.kafka.topics import PARTITIONS
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(case_history.app, name="case")
 app.add_typer(senders.app, name="senders")
+app.add_typer(readers.app, name="readers")
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(parked.app, name="parked")
 app.add_typer(notice.app, name="notice")
@@ -114,6 +117,7 @@ def topics(
     kafka: Annotated[str, typer.Option(help="host:port of a broker")],
     prefix: Annotated[str, typer.Option(help="first part of the topics' names")] = "onething",
     replication: Annotated[int, typer.Option(help="copies of each partition")] = 1,
+    partitions: Annotated[int, typer.Option(min=1, help="of each topic but county-metrics; fixed once it is made")] = PARTITIONS,
     protocol: acls.ProtocolOption = None,
     user: acls.UserOption = "",
     password_file: acls.PasswordOption = None,
@@ -135,7 +139,7 @@ def topics(
         async with asyncio.timeout(120):
             while True:
                 try:
-                    return await create_topics(address, Topics(prefix).specs(), replication=replication)
+                    return await create_topics(address, Topics(prefix).specs(partitions), replication=replication)
                 except (KafkaError, OSError) as error:
                     problems.print(f"{kafka} does not take it yet ({type(error).__name__}): trying again", highlight=False)
                     await asyncio.sleep(2)

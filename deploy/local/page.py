@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from deploy.local.parts import ROOT
-from services.metrics.domain.sessions import mint
+from services.metrics.domain.sessions import mint_link
 from shared.clock import now
 
 console = Console()
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def login_address(endpoints: dict[str, Any]) -> str:
     """Where the page is reached without a token: works once, within an hour."""
-    return f"{endpoints['metrics']}/login?link={mint('link', 'reader', endpoints['reader_token'], now())}"
+    return f"{endpoints['metrics']}/login?link={mint_link(endpoints['reader_token'], now())}"
 
 
 def page() -> None:

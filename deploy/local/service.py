@@ -10,6 +10,7 @@ from typing import Final, Literal
 import httpx
 
 from deploy.local.parts import LOOPBACK, Part, base_environment
+from shared.postgres import reader_of
 
 Service = Literal["intake", "utilities", "metrics"]
 Process = Literal["api", "worker"]
@@ -17,6 +18,8 @@ Process = Literal["api", "worker"]
 SERVICES: Final[tuple[Service, ...]] = ("intake", "utilities", "metrics")
 STORED: Final[tuple[Service, ...]] = SERVICES
 """The services with a schema and a role of their own."""
+METRICS_READER: Final = reader_of("metrics")
+"""The role that may only read what metrics keeps."""
 
 TRACING: Final = ("ONETHING_OTLP_ENDPOINT", "ONETHING_TRACE_RATIO")
 """What is set for the whole stack is handed on to each process (docs/tracing.md)."""
@@ -24,7 +27,8 @@ TRACING: Final = ("ONETHING_OTLP_ENDPOINT", "ONETHING_TRACE_RATIO")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the processes need, of which each gets its own share. ``dsns`` is by service; ``metrics_url`` is metrics' api."""
+    """What the processes need, of which each gets its own share. ``dsns`` is by service, ``reader_dsn`` that of the role which
+    may only read what metrics keeps; ``metrics_url`` is metrics' api."""
 
     kafka: str
     topic_prefix: str
@@ -36,6 +40,8 @@ class Needs:
     receipt_key_file: Path | None = None
     digest_key_file: Path | None = None
     metrics_url: str = ""
+    reader_dsn: str = ""
+    readers_file: Path | None = None
 
 
 def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
@@ -65,6 +71,10 @@ def environment(service: Service, port: int, needs: Needs) -> dict[str, str]:
         case "metrics":
             variables["ONETHING_READER_TOKEN"] = needs.reader_token
             variables["ONETHING_OPERATOR_TOKEN"] = needs.operator_token
+            if needs.reader_dsn:
+                variables["ONETHING_POSTGRES_READER_DSN"] = needs.reader_dsn
+            if needs.readers_file is not None:
+                variables["ONETHING_READERS_FILE"] = str(needs.readers_file)
     return variables
 
 

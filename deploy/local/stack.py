@@ -20,7 +20,7 @@ from deploy.local.acls import bring_about, read_users
 from deploy.local.broker import Broker, ensure_jars
 from deploy.local.database import Database, binaries
 from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, port_is_free
-from deploy.local.service import SERVICES, STORED, Needs, Process, Service, environment, service_part
+from deploy.local.service import METRICS_READER, SERVICES, STORED, Needs, Process, Service, environment, service_part
 from deploy.local.state import (
     SANDBOX,
     SANDBOX_SOURCE,
@@ -137,6 +137,8 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
         receipt_key_file=state.receipt_key,
         digest_key_file=state.digest_key,
         metrics_url=f"http://{LOOPBACK}:{ports.of('metrics', 'api')}",
+        reader_dsn=database.dsn(METRICS_READER, secrets.postgres[METRICS_READER]),
+        readers_file=state.readers,
     )
 
     async def kafka() -> None:
@@ -154,7 +156,8 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
             await database.ensure("onething")
             for service in STORED:
                 migrations = list((ROOT / f"services/{service}/migrations").glob("*.sql"))
-                await migrate_service(database.admin_dsn(), needs.dsns[service], service, migrations)
+                reader = needs.reader_dsn if service == "metrics" else None
+                await migrate_service(database.admin_dsn(), needs.dsns[service], service, migrations, reader)
         await _import_registry(state, environment("utilities", 0, needs))
 
     try:
@@ -164,7 +167,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
     except* StackError as errors:
         raise _first(errors) from None
     await supervisor.start(*(_service(state, ports, needs, service, process) for service, process in PROCESSES))
-    endpoints = _endpoints(ports, secrets, broker, database.admin_dsn())
+    endpoints = _endpoints(ports, secrets, broker, database.admin_dsn(), needs)
     write_private(state.endpoints, endpoints)
     return endpoints
 
@@ -200,7 +203,7 @@ async def _import_registry(state: State, variables: dict[str, str]) -> None:
     state.registry_stamp.write_text(digest)
 
 
-def _endpoints(ports: Ports, secrets: Secrets, broker: Broker, postgres: str) -> Endpoints:
+def _endpoints(ports: Ports, secrets: Secrets, broker: Broker, postgres: str, needs: Needs) -> Endpoints:
     urls: Endpoints = {service: f"http://{LOOPBACK}:{ports.of(service, 'api')}" for service in SERVICES}
     return {
         **urls,
@@ -208,6 +211,7 @@ def _endpoints(ports: Ports, secrets: Secrets, broker: Broker, postgres: str) ->
         "kafka_sasl": broker.sasl_address,
         "kafka_users": {user: {"password": password} for user, password in secrets.kafka.items()},
         "postgres": postgres,
+        "postgres_reader": needs.reader_dsn,
         "senders": {
             SENDER: {"secret": secrets.sender, "source": SENDER_SOURCE},
             SANDBOX: {"secret": secrets.sandbox, "source": SANDBOX_SOURCE},

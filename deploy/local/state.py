@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from deploy.local.acls import read_users
 from deploy.local.parts import ROOT, StackError
-from deploy.local.service import STORED
+from deploy.local.service import METRICS_READER, STORED
 from shared.receipts import new_key
 
 LAYOUT: Final = "1"
@@ -43,6 +43,11 @@ class State:
     @property
     def senders(self) -> Path:
         return self.folder / "senders.json"
+
+    @property
+    def readers(self) -> Path:
+        """Who reads besides the two tokens."""
+        return self.folder / "readers.json"
 
     @property
     def companies(self) -> Path:
@@ -172,7 +177,7 @@ class Secrets(BaseModel):
             )
         added = {company: webhook_secret() for company in companies if company not in kept.companies}
         # A folder of an earlier version has no password of a role that came later.
-        roles = {role: secrets.token_urlsafe(24) for role in STORED if role not in kept.postgres}
+        roles = {role: secrets.token_urlsafe(24) for role in (*STORED, METRICS_READER) if role not in kept.postgres}
         # Senders are added and their keys exchanged by command: the file rules, and the sample sender is added where it is not.
         senders = read_json(state.senders) or {}
         sample = senders.setdefault(SENDER, {"source": SENDER_SOURCE, "secrets": [kept.sender]})
@@ -189,6 +194,8 @@ class Secrets(BaseModel):
         write_private(file, kept.model_dump())
         write_private(state.senders, senders)
         write_private(state.companies, {company: {"secrets": [secret]} for company, secret in kept.companies.items()})
+        if not state.readers.exists():
+            write_private(state.readers, {})
         if not state.receipt_key.exists():
             write_private_bytes(state.receipt_key, new_key())
         if not state.digest_key.exists():

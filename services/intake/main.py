@@ -22,7 +22,7 @@ from services.intake.http.access import Index
 from services.intake.http.what_if import WhatIf
 from services.intake.settings import SendersFileError, Settings, read_senders
 from services.intake.store import index as store
-from shared import correlation, postgres, problems, telemetry, tracing, web
+from shared import correlation, headers, postgres, problems, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
@@ -71,8 +71,9 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         assert client is not None, "requests come within the lifespan"
         return WhatIf(client, settings.metrics_url, settings.operator_token.get_secret_value())
 
-    app = FastAPI(title="onething intake", version="1", lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(title="onething intake", version="1", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     problems.install(app)
+    headers.install(app)
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
     digest = Digest.of_file(settings.digest_key_file)
     edge = Edge("intake", receipts, clock, peers, settings.most_bytes_in_flight, digest)
@@ -169,8 +170,9 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     async def indexed() -> str | None:
         return "starting" if pool is None else await _database(pool)
 
-    app = FastAPI(title="onething intake worker", version="1", lifespan=lifespan)
+    app = FastAPI(title="onething intake worker", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    headers.install(app)
     checks = {"kafka": publisher.trouble, "province-push": consuming(slice(1))}
     if settings.postgres_dsn is not None and settings.postgres_dsn.get_secret_value():
         checks |= {"postgres": indexed, "index": consuming(slice(1, None))}

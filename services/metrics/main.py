@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.metrics import rebuild
+from services.metrics.asking import identity_of
+from services.metrics.domain.readers import ReadersFileError
 from services.metrics.handlers import changes, checking, counting, following, observing
 from services.metrics.handlers.rebuilding import CannotRebuild
 from services.metrics.handlers.streaming import Hub
@@ -28,7 +30,7 @@ from services.metrics.kafka import counting as kafka
 from services.metrics.kafka.following import follow_for_ever
 from services.metrics.kafka.totals import TotalsPublisher
 from services.metrics.settings import Settings
-from shared import correlation, postgres, problems, telemetry, tracing, web
+from shared import correlation, headers, postgres, problems, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
@@ -39,6 +41,8 @@ from shared.unusable import Limits, MostlyUnusable, option
 log = structlog.get_logger()
 
 FOLD_EVERY_SECONDS = 0.25
+WRITERS = 2
+"""Connections of the api for the little that it writes: logins used and ended, notices frozen, counters set right."""
 METADATA_MS = 10_000
 """How long a topic that was made anew may go unseen; the client's own default is five minutes."""
 MOVED = "metrics_moved"
@@ -49,8 +53,8 @@ USAGE = (
     "|rebuild [--from cases|log] [--keep] [--accept-shorter-log]"
 )
 MENDABLE: tuple[type[Exception], ...] = (
-    ValueError, CannotRebuild, MostlyUnusable, DigestKeyError, postgres.MigrationError, KafkaError, KafkaUnavailable,
-    *postgres.Unavailable,
+    ValueError, CannotRebuild, ReadersFileError, MostlyUnusable, DigestKeyError, postgres.MigrationError, KafkaError,
+    KafkaUnavailable, *postgres.Unavailable,
 )  # fmt: skip
 """What the operator can mend: the message says enough without a traceback."""
 
@@ -65,7 +69,11 @@ async def _database(pool: postgres.Pool) -> str | None:
 
 
 def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
-    """The reading api. It needs the database alone: while Kafka is away nobody can follow, and figures are answered."""
+    """The reading api. It needs the database alone: while Kafka is away nobody can follow, and figures are answered.
+
+    Raises:
+        ReadersFileError, ValueError: a file of readers, of a key or of a secret cannot be used.
+    """
     pools: list[postgres.Pool] = []
     answers = StandingAnswers()
     hub = Hub(Topics(settings.topic_prefix).county_metrics)
@@ -73,8 +81,15 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         dsn = settings.postgres_dsn.get_secret_value()
-        async with await postgres.open_pool(dsn, application="metrics-api", size=settings.pool_size) as pool:
-            pools.append(pool)
+        async with contextlib.AsyncExitStack() as opened:
+            if settings.postgres_reader_dsn is None:
+                pools.append(await postgres.open_pool(dsn, application="metrics-api", size=settings.pool_size))
+            else:
+                reading = settings.postgres_reader_dsn.get_secret_value()
+                pools.append(await postgres.open_pool(reading, application="metrics-api", size=settings.pool_size))
+                pools.append(await postgres.open_pool_unasked(dsn, application="metrics-api-writes", size=WRITERS))
+            for pool in pools:
+                await opened.enter_async_context(pool)
             listening = asyncio.create_task(
                 postgres.listen(dsn, MOVED, answers.moved, answers.listen, application="metrics-api-listens")
             )
@@ -91,13 +106,14 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     async def database() -> str | None:
         return await _database(pools[0]) if pools else "starting"
 
-    app = FastAPI(title="onething metrics", version="1", lifespan=lifespan)
+    app = FastAPI(title="onething metrics", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    secure = settings.page_url.startswith("https://")
+    headers.install(app, https=secure)
     answer_while_away(app)
     app.state.access = Access(
-        lambda: pools[0], clock, settings.reader_token.get_secret_value(), settings.operator_token.get_secret_value(), answers,
-        secure=settings.page_url.startswith("https://"),
-    )  # fmt: skip
+        lambda: pools[0], lambda: pools[-1], clock, identity_of(settings), answers, secure=secure, page_url=settings.page_url
+    )
     app.state.hub = hub
     web.when_stopping(app, hub.stop)
     app.include_router(figures.router)
@@ -198,8 +214,9 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     async def told() -> str | None:
         return publishers[0].wrong if publishers else "starting"
 
-    app = FastAPI(title="onething metrics worker", version="1", lifespan=lifespan)
+    app = FastAPI(title="onething metrics worker", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    headers.install(app)
     web.add_health(app, "metrics worker", {"postgres": database, "kafka": consuming, "publisher": told})
     return app
 
@@ -229,6 +246,7 @@ async def migrate(settings: Settings) -> list[str]:
         settings.postgres_dsn.get_secret_value(),
         "metrics",
         list(MIGRATIONS.glob("*.sql")),
+        None if settings.postgres_reader_dsn is None else settings.postgres_reader_dsn.get_secret_value(),
     )
 
 

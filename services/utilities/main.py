@@ -23,7 +23,7 @@ from services.utilities.http import audit as audit_routes
 from services.utilities.http import page, push, sheets
 from services.utilities.settings import Settings, read_companies
 from services.utilities.store import subjects as store
-from shared import audit, correlation, postgres, problems, telemetry, tracing, web
+from shared import audit, correlation, headers, postgres, problems, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import Publisher, Topics
 from shared.kafka.asyncapi import describe
@@ -101,8 +101,9 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     async def database() -> str | None:
         return await _database(pool)
 
-    app = FastAPI(title="onething utilities", version="1", lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(title="onething utilities", version="1", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     problems.install(app)
+    headers.install(app, https=settings.page_url.startswith("https://"))
     peers = Peers(settings.trusted_proxies, settings.certificate_header)
     edge = Edge("utilities", receipts, clock, peers, settings.most_bytes_in_flight, Digest.of_file(settings.digest_key_file))
     topics = Topics(settings.topic_prefix)

@@ -13,7 +13,7 @@ from services.utilities.domain.limits import TimeLimits
 from services.utilities.handlers import due, observing
 from services.utilities.kafka import consuming, telling
 from services.utilities.settings import Settings, read_limits
-from shared import postgres, problems, web
+from shared import headers, postgres, problems, web
 from shared.clock import Clock, now
 from shared.kafka import Bootstrap, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.parking import Digest
@@ -82,8 +82,9 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
             return "starting"
         return "the publisher has ended: see the log" if publishing.done() else snapshots.wrong
 
-    app = FastAPI(title="onething utilities worker", version="1", lifespan=lifespan)
+    app = FastAPI(title="onething utilities worker", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    headers.install(app)
     web.add_health(app, "utilities worker", {"postgres": reachable, "kafka": reading, "publisher": told})
     return app
 

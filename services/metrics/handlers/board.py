@@ -85,13 +85,13 @@ async def _sums(db: Connection, item: Item | None, since: date | None, as_of: da
     return await counters.sums(db, group="county", item=item.code if item else None, since=since, as_of=as_of)
 
 
-async def trend(db: Connection, chosen: Chosen) -> list[dict[str, Any]]:
-    """Each month up to the chosen day, :data:`MONTHS` at most, with every measure."""
+async def trend(db: Connection, chosen: Chosen, county: str | None = None) -> list[dict[str, Any]]:
+    """Each month up to the chosen day, :data:`MONTHS` at most, with every measure; of one unit or all."""
     begin = chosen.until.replace(day=1)
     for _ in range(MONTHS - 1):
         if begin.year > 1:
             begin = (begin - timedelta(days=1)).replace(day=1)
-    answer = await figures.counts(db, item=chosen.item.code, since=begin, as_of=chosen.until, group_by="month")
+    answer = await figures.counts(db, item=chosen.item.code, since=begin, as_of=chosen.until, group_by="month", county=county)
     rows: list[dict[str, Any]] = answer["rows"]
     return rows
 
@@ -133,10 +133,10 @@ class Installing:
     joint_open: int
 
 
-async def installing(db: Connection, as_of: date) -> Installing:
-    """The part of the page on installations."""
+async def installing(db: Connection, as_of: date, county: str | None = None) -> Installing:
+    """The part of the page on installations: the city's figures; the lists of one unit or all."""
     found = await installations.figures(db, as_of=as_of, county=None, service=None)
-    asked: dict[str, Any] = {"as_of": as_of, "county": None, "after": None}
+    asked: dict[str, Any] = {"as_of": as_of, "county": county, "after": None}
     overdue = await installations.listed(db, "overdue", service=None, company=None, limit=20, **asked)
     joint = await installations.joint(db, "open", limit=MOST_JOINT, **asked)
     rows = sorted(joint.rows, key=lambda row: -sum(bool(part["overdue"]) for part in row["parts"]))

@@ -12,6 +12,7 @@ from services.metrics.handlers import halls, installations
 from services.metrics.store import counters
 from services.metrics.store import notices as store
 from services.metrics.store.notices import Frozen
+from shared import audit
 from shared.clock import business_day, rfc3339
 from shared.items import Item
 from shared.postgres import Connection
@@ -63,7 +64,7 @@ async def freeze(
         fresh = Frozen(month, item.code, document, sha256, now, who)
         if await store.freeze(db, fresh):
             detail = {"sha256": sha256, "parameters": content["parameters"]}
-            await store.audit(db, at=now, role=role, who=who, action="notice.freeze", subject=f"{month}/{item.code}", detail=detail)
+            await audit.write(db, at=now, role=role, who=who, action="notice.freeze", subject=f"{month}/{item.code}", detail=detail)
             return {**content, "frozen": _frozen(fresh), "restatement": None}, True
 
     async def standing() -> dict[str, Any]:
@@ -75,6 +76,22 @@ async def freeze(
     if answer["restatement"]:
         raise FrozenOtherwise(answer["frozen"], answer["parameters"], answer["restatement"])
     return answer, False
+
+
+async def issued(db: Connection, month: str, item: Item, asked: Asked) -> dict[str, Any] | None:
+    """The notice as it was frozen, without what has become known since; ``None`` where it was not.
+
+    Raises:
+        FrozenOtherwise: it was frozen with other parameters than ``asked``.
+    """
+    kept = await store.find(db, month, item.code)
+    if kept is None:
+        return None
+    document: dict[str, Any] = orjson.loads(kept.document)
+    chosen = Parameters(**document["parameters"])
+    if replace(chosen, **asked) != chosen:
+        raise FrozenOtherwise(_frozen(kept), asdict(chosen))
+    return {**document, "frozen": _frozen(kept), "restatement": None}
 
 
 async def listed(db: Connection) -> dict[str, Any]:

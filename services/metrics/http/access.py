@@ -1,6 +1,5 @@
 """What routes ask for: who is asking, a connection, today, and parameters that several of them share."""
 
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +9,8 @@ import orjson
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from services.metrics.http.sessions import session_of
+from services.metrics.domain.access import Asker, Rule, Sight, rule_of, told_limited
+from services.metrics.http.identity import Identity, unknown
 from services.metrics.http.standing import StandingAnswers
 from shared import counties, items
 from shared.clock import Clock, business_day
@@ -21,20 +21,16 @@ from shared.verdicts import FieldError
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the composition root gives the routes, as ``app.state.access``. An empty token opens nothing."""
+    """What the composition root gives the routes, as ``app.state.access``. ``pool`` is for reading, ``writing`` for the rest."""
 
     pool: Callable[[], Pool]
+    writing: Callable[[], Pool]
     clock: Clock
-    reader_token: str
-    operator_token: str
+    identity: Identity
     answers: StandingAnswers
     secure: bool = False
     """Whether people reach the page by HTTPS."""
-
-    @property
-    def tokens(self) -> dict[str, str]:
-        """The bearer tokens, by role."""
-        return {"reader": self.reader_token, "operator": self.operator_token}
+    page_url: str = ""
 
 
 def _access(request: Request) -> Access:
@@ -42,56 +38,75 @@ def _access(request: Request) -> Access:
     return access
 
 
-_bearer = HTTPBearer(auto_error=False, description="reader_token or operator_token of endpoints.json")
+_bearer = HTTPBearer(auto_error=False, description="reader_token or operator_token of endpoints.json, or another reader's token")
 
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 Granted = Annotated[Access, Depends(_access)]
 
 
-def _fits(given: HTTPAuthorizationCredentials | None, *tokens: str) -> bool:
-    shown = given.credentials.encode() if given else b""
-    fits = False
-    for token in tokens:
-        fits |= bool(token) and hmac.compare_digest(shown, token.encode())
-    return fits
+def rule_for(request: Request) -> Rule:
+    """The rule of the route that the request came to."""
+    return rule_of(request.method, request.scope["route"].path)
 
 
-async def reader(request: Request, given: Given, access: Granted) -> None:
-    """Passes with the reader's or the operator's token; a GET also with the page's session.
+async def reader(request: Request, given: Given, access: Granted) -> Asker:
+    """Who asks, by a bearer token; at a GET by the page's session too.
 
     Raises:
-        ProblemError: 401.
+        ProblemError: 401; 403 where the route answers nobody of this scope; 429.
     """
-    asks_by_session = given is None and request.method == "GET"
-    if asks_by_session and await session_of(request.cookies, access.tokens, access.pool, access.clock()) is not None:
-        return
-    if not _fits(given, access.reader_token, access.operator_token):
-        raise ProblemError(401, "token", "send the reader's token: Authorization: Bearer …")
+    identity, rule = access.identity, rule_for(request)
+    if given is not None:
+        asker = await identity.of_bearer(request, given.credentials)
+        who = asker.name
+    else:
+        session = None
+        if request.method == "GET":
+            session = await identity.of_session(request.cookies, access.pool, access.clock())
+        if session is None:
+            raise unknown()
+        asker, who = session.asker, session.id
+    if asker.own is not None and rule.county is Sight.NOTHING:
+        raise ProblemError(
+            403, "scope", "this is the whole city's: it needs the scope reader or operator, and your token has the scope county",
+            extra={"scope": asker.scope, "needs": ["reader", "operator"]},
+        )  # fmt: skip
+    identity.admit(who, rule.cost)
+    return asker
 
 
-async def operator(request: Request, given: Given, access: Granted) -> None:
-    """Passes with the operator's token alone.
+async def operator(asker: "Asking") -> None:
+    """Passes with the scope operator alone.
 
     Raises:
-        ProblemError: 401 without a token that fits any role, 403 with the reader's.
+        ProblemError: as :func:`reader`, and 403 with another scope.
     """
-    await reader(request, given, access)
-    if not _fits(given, access.operator_token):
-        raise ProblemError(403, "operator-only", "this needs the operator's token")
+    if asker.scope != "operator":
+        lacks: dict[str, object] = {"scope": asker.scope, "needs": ["operator"]}
+        raise ProblemError(403, "operator-only", "this needs the operator's token", extra=lacks)
 
 
-async def standing(access: Access, question: Hashable, ask: Callable[[Connection], Awaitable[Any]]) -> Response:
-    """The answer to ``question`` as JSON: the one that stands, or what ``ask`` finds in the database."""
+Asking = Annotated[Asker, Depends(reader)]
+
+
+async def standing(access: Access, asker: Asker, question: Hashable, ask: Callable[[Connection], Awaitable[Any]]) -> Response:
+    """The answer to ``question`` as JSON: the one that stands, or what ``ask`` finds in the database; of either, what the asker
+    may see. What was made for one sight is never given to another."""
 
     async def make() -> bytes:
         async with access.pool().acquire() as db:
-            return orjson.dumps(await ask(db))
+            return orjson.dumps(told_limited(await ask(db), asker.own))
 
-    return Response(await access.answers.get(question, make), media_type="application/json")
+    return Response(await access.answers.get((asker.own, question), make), media_type="application/json")
 
 
 async def _connection(access: Granted) -> AsyncIterator[Connection]:
     async with access.pool().acquire() as db:
+        yield db
+
+
+async def _writing(access: Granted) -> AsyncIterator[Connection]:
+    async with access.writing().acquire() as db:
         yield db
 
 
@@ -100,6 +115,8 @@ def _today(access: Granted) -> date:
 
 
 Db = Annotated[Connection, Depends(_connection)]
+"""For reading."""
+Writing = Annotated[Connection, Depends(_writing)]
 Today = Annotated[date, Depends(_today)]
 AsOf = Annotated[date | None, Query(description="Business date in Asia/Shanghai, inclusive; today without it.")]
 Since = Annotated[date | None, Query(alias="from", description="First business date; without it from the beginning.")]
@@ -111,7 +128,9 @@ RETRY_SECONDS = 5
 PROBLEMS = described(
     {
         401: "The token is missing or wrong.",
+        403: "The token's scope does not open this; `needs` has the scopes that do.",
         422: "A parameter is wrong; `errors` points at it.",
+        429: "Too fast, or too many wrong tokens from this address: ask again after `Retry-After` seconds.",
         503: "The database does not answer: ask again after `Retry-After` seconds.",
     }
 )
@@ -168,3 +187,19 @@ def check_range(since: date | None, as_of: date) -> None:
     """Raises a 422 when ``since`` is later than ``as_of``."""
     if since is not None and since > as_of:
         raise wrong("from", "later than as_of: swap them, or leave one out")
+
+
+def own_county(asker: Asker, code: str | None) -> str | None:
+    """The county that a list is of: the one asked for, and for those who see one county that one without asking.
+
+    Raises:
+        ProblemError: 422, not in the roster; 403, another one than the asker may see.
+    """
+    known_county(code)
+    if asker.own is None or code in (None, asker.own):
+        return asker.own or code
+    raise ProblemError(
+        403, "other-county", f"your token is of the county {asker.own}: leave county out, or give this one",
+        errors=[FieldError(pointer="/query/county", message=f"allowed: {asker.own}")],
+        extra={"scope": asker.scope, "needs": ["reader", "operator"]},
+    )  # fmt: skip

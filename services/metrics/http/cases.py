@@ -8,6 +8,7 @@ from services.metrics.handlers import explain
 from services.metrics.http import paging
 from services.metrics.http.access import (
     PROBLEMS,
+    Asking,
     AsOf,
     CountyCode,
     Db,
@@ -15,8 +16,8 @@ from services.metrics.http.access import (
     Since,
     Today,
     check_range,
-    known_county,
     known_item,
+    own_county,
     reader,
 )
 from services.metrics.http.figures import Measure
@@ -30,6 +31,7 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBL
 @router.get("/cases")
 async def cases(
     db: Db,
+    asker: Asking,
     today: Today,
     item: ItemCode = None,
     county: CountyCode = None,
@@ -47,8 +49,9 @@ async def cases(
     until = as_of or today
     check_range(since, until)
     code = known_item(item).code if item else None
+    county = own_county(asker, county)
     rows, place, count = await explain.cases(
-        db, item=code, county=known_county(county), measure=measure, since=since, as_of=until, after=_place(after), limit=limit
+        db, item=code, county=county, measure=measure, since=since, as_of=until, after=_place(after), limit=limit
     )
     return {
         "item": code, "county": county, "measure": measure, "from": since, "as_of": until,
@@ -59,11 +62,12 @@ async def cases(
 
 # A source may hold slashes, a case number none.
 @router.get("/cases/{source:path}/{case_no}", responses=described({404: "No event of such a case has been counted."}))
-async def case(db: Db, source: str, case_no: str) -> dict[str, Any]:
+async def case(db: Db, asker: Asking, source: str, case_no: str) -> dict[str, Any]:
     """One case: what it counts for, and each register with its value and the event that set it."""
     # Neither is ever stored with a NUL, and the database would refuse to look for one.
     found = None if "\0" in source + case_no else await explain.case(db, source, case_no)
-    if found is None:
+    # One of another county is answered as one that there is not.
+    if found is None or asker.own not in (None, found["county"]):
         raise ProblemError(
             404, "unknown-case", "no event of such a case has been counted: see whether its source and number are right"
         )

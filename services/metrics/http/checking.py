@@ -7,18 +7,22 @@ from fastapi import APIRouter, Depends, Query
 from services.metrics.handlers import checking
 from services.metrics.http.access import (
     PROBLEMS,
+    Asking,
     AsOf,
     CountyCode,
     Db,
+    Granted,
     ItemCode,
     Since,
     Today,
+    Writing,
     check_range,
     known_county,
     known_item,
     operator,
     reader,
 )
+from shared.bearer import OPERATOR, Who
 from shared.problems import described
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBLEMS, tags=["operating"])
@@ -49,6 +53,6 @@ FromCases = Annotated[
 
 
 @router.post("/rebuild", dependencies=[Depends(operator)], responses=FORBIDDEN)
-async def rebuild(db: Db, source: FromCases = "cases") -> dict[str, Any]:
+async def rebuild(db: Writing, access: Granted, asker: Asking, who: Who, source: FromCases = "cases") -> dict[str, Any]:
     """Sets every counter to what the cases say. Counting and reading go on; `changed` lists the counters that were wrong."""
-    return await checking.rebuild_from_cases(db)
+    return await checking.rebuild_from_cases(db, at=access.clock(), role=asker.scope, who=asker.name if who == OPERATOR else who)

@@ -12,13 +12,16 @@ from services.metrics.domain.figures import Group, LowOp
 from services.metrics.handlers import figures as answers
 from services.metrics.http.access import (
     PROBLEMS,
+    Asking,
     AsOf,
+    CountyCode,
     Granted,
     ItemCode,
     Since,
     Today,
     check_range,
     known_item,
+    own_county,
     reader,
     standing,
     wrong,
@@ -38,16 +41,29 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBL
 
 @router.get("/counts", response_class=JSONResponse)
 async def counts(
-    access: Granted, today: Today, item: ItemCode = None, as_of: AsOf = None, since: Since = None, group_by: Group = "county"
+    access: Granted,
+    asker: Asking,
+    today: Today,
+    item: ItemCode = None,
+    as_of: AsOf = None,
+    since: Since = None,
+    group_by: Group = "county",
+    county: CountyCode = None,
 ) -> Response:
-    """Every measure by county (every unit of the roster has a row), day, month or item. Without `item`: all items."""
+    """Every measure by county (every unit of the roster has a row), day, month or item. Without `item`: all items. With `county`:
+    that county's alone, by day, month or item. A county's own token sees its row and the city's total; its own days with `county`.
+    """
     until = as_of or today
     check_range(since, until)
     code = known_item(item).code if item else None
+    if county is not None:
+        own_county(asker, county)
+        if group_by == "county":
+            raise wrong("group_by", "with county: group by day, month or item")
     try:
         return await standing(
-            access, ("counts", code, since, until, group_by),
-            lambda db: answers.counts(db, item=code, since=since, as_of=until, group_by=group_by),
+            access, asker, ("counts", code, since, until, group_by, county),
+            lambda db: answers.counts(db, item=code, since=since, as_of=until, group_by=group_by, county=county),
         )  # fmt: skip
     except figures.TooManyDays as error:
         raise wrong("from", str(error)) from None
@@ -56,6 +72,7 @@ async def counts(
 @router.get("/ranking", response_class=JSONResponse)
 async def ranking(
     access: Granted,
+    asker: Asking,
     today: Today,
     item: RequiredItem,
     measure: Measure = "handled",
@@ -77,4 +94,4 @@ async def ranking(
             "rows": [asdict(row) for row in figures.top(ranked, top)], "low": ranked.low, "zero": ranked.zero,
         }  # fmt: skip
 
-    return await standing(access, ("ranking", item, measure, since, until, top, low, low_op), ask)
+    return await standing(access, asker, ("ranking", item, measure, since, until, top, low, low_op), ask)

@@ -10,13 +10,14 @@ from services.metrics.handlers.installations import JointStatus, Key, Listed
 from services.metrics.http import paging
 from services.metrics.http.access import (
     PROBLEMS,
+    Asking,
     AsOf,
     CountyCode,
     Db,
     Granted,
     Today,
     answer,
-    known_county,
+    own_county,
     reader,
     standing,
 )
@@ -32,7 +33,7 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBL
 
 @router.get("/installations", response_class=JSONResponse)
 async def figures(
-    access: Granted, today: Today, as_of: AsOf = None, county: CountyCode = None, service: ServiceCode = None
+    access: Granted, asker: Asking, today: Today, as_of: AsOf = None, county: CountyCode = None, service: ServiceCode = None
 ) -> Response:
     """Installations by county and service at the end of a business day: every unit of the roster has a row for each service.
 
@@ -40,9 +41,10 @@ async def figures(
     acceptance to connection, pauses left out; the median is null where none is connected.
     """
     until = as_of or today
-    known_county(county)
+    if county is not None:
+        own_county(asker, county)
     return await standing(
-        access, ("installations", until, county, service),
+        access, asker, ("installations", until, county, service),
         lambda db: installations.figures(db, as_of=until, county=county, service=service),
     )  # fmt: skip
 
@@ -50,6 +52,7 @@ async def figures(
 @router.get("/installations/list", response_class=JSONResponse)
 async def listed(
     db: Db,
+    asker: Asking,
     today: Today,
     state: Annotated[Listed, Query(description="Which number of `/v1/installations` to open.")] = "overdue",
     as_of: AsOf = None,
@@ -65,7 +68,7 @@ async def listed(
     Give every page the same parameters, `as_of` too.
     """
     until = as_of or today
-    known_county(county)
+    county = own_county(asker, county)
     page = await installations.listed(
         db, state, as_of=until, county=county, service=service, company=company, after=_key(after), limit=limit
     )
@@ -76,6 +79,7 @@ async def listed(
 @router.get("/joint-installations", response_class=JSONResponse)
 async def joint(
     db: Db,
+    asker: Asking,
     today: Today,
     as_of: AsOf = None,
     county: CountyCode = None,
@@ -87,7 +91,7 @@ async def joint(
     waited for. Pages as `/v1/installations/list`; the first has how many are `open`, `complete` and `ended`.
     """
     until = as_of or today
-    known_county(county)
+    county = own_county(asker, county)
     page = await installations.joint(db, state, as_of=until, county=county, after=_key(after), limit=limit)
     return answer({"as_of": until, "county": county, "state": state, **_told(page)})
 

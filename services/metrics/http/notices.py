@@ -12,7 +12,7 @@ from services.metrics.documents import docx, xlsx
 from services.metrics.domain.figures import LowOp, Ties
 from services.metrics.domain.notice import last_day, markdown
 from services.metrics.handlers import notices
-from services.metrics.http.access import PROBLEMS, Db, Granted, Today, answer, known_item, operator, reader, wrong
+from services.metrics.http.access import PROBLEMS, Asking, Db, Granted, Today, Writing, answer, known_item, operator, reader, wrong
 from shared.clock import business_day
 from shared.counties import ROSTER
 from shared.problems import ProblemError
@@ -64,6 +64,7 @@ async def listed(db: Db) -> dict[str, Any]:
 @router.get("/{month}", response_class=Response, responses=CONFLICT | FORMS)
 async def read(
     access: Granted,
+    asker: Asking,
     today: Today,
     month: str,
     item: RequiredItem,
@@ -72,18 +73,27 @@ async def read(
     live: Annotated[bool, Query(description="Present figures, even where the month is frozen.")] = False,
 ) -> Response:
     """The notice of a month (`YYYY-MM`). Where it is frozen: as it was then, with its hash, and a restatement beside it when
-    present knowledge differs."""
+    present knowledge differs. A county's own token is given what was frozen, and nothing else."""
     _check_month(month, today)
     known = known_item(item)
     try:
         # Given back before the document is made, which takes a moment.
         async with access.pool().acquire() as db:
-            content = await notices.read(db, month, known, today, asked, live=live)
+            content: dict[str, Any] | None
+            if asker.own is None:
+                content = await notices.read(db, month, known, today, asked, live=live)
+            else:
+                content = await notices.issued(db, month, known, asked)
     except notices.FrozenOtherwise as error:
         raise ProblemError(
             409, "frozen-otherwise", "the month is frozen with the parameters given here: leave yours out, or add live=true",
             extra={"frozen": error.frozen, "parameters": error.parameters},
         ) from None  # fmt: skip
+    if content is None:
+        raise ProblemError(
+            403, "not-issued", "this notice is not issued (frozen) yet: until then it is the city's; /v1/counts has your county's"
+            " figures", extra={"scope": asker.scope, "needs": ["reader", "operator"]},
+        )  # fmt: skip
     if format == "json":
         return answer(content)
     if format == "md":
@@ -96,7 +106,7 @@ async def read(
 
 
 @router.post("/{month}", response_class=Response, dependencies=[Depends(operator)], responses=CONFLICT | FROZEN)
-async def freeze(db: Db, access: Granted, month: str, item: RequiredItem, asked: Asked, by: By = "operator") -> Response:
+async def freeze(db: Writing, access: Granted, month: str, item: RequiredItem, asked: Asked, by: By = "operator") -> Response:
     """Freezes the notice of a month that has ended. Again with the same figures and parameters it changes nothing."""
     now = access.clock()
     known = known_item(item)

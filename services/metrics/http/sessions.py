@@ -1,45 +1,43 @@
-"""The page's session as the routes see it: a cookie that scripts cannot read and no other site can make a browser send."""
+"""The page's session as browsers keep it: a cookie that scripts cannot read and no other site can make a browser send."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from starlette.responses import Response
 
 from services.metrics.domain import sessions
-from services.metrics.domain.sessions import Ticket
+from services.metrics.http.identity import COOKIE
 from services.metrics.store import sessions as store
 from shared.postgres import Pool
 
-COOKIE: Final = "onething-session"
-
-Tokens = Mapping[str, str]
-"""The bearer tokens, by role."""
+LOGIN_COOKIE: Final = "onething-login"
+"""What has to come back from the issuer's login. Another site sends the browser back, so it goes with links from there too."""
 
 
-async def session_of(cookies: Mapping[str, str], tokens: Tokens, pool: Callable[[], Pool], now: datetime) -> Ticket | None:
-    """The session that the request's cookie proves; ``None`` without one, or where it is over or was ended."""
-    given = cookies.get(COOKIE)
-    ticket = sessions.read("session", given, tokens, now) if given else None
-    if ticket is None:
-        return None
-    async with pool().acquire() as db:
-        return None if await store.is_spent(db, ticket.id) else ticket
-
-
-async def spend(pool: Callable[[], Pool], ticket: Ticket, now: datetime) -> bool:
+async def spend(writing: Callable[[], Pool], ticket: str, until: datetime, now: datetime) -> bool:
     """Uses a link or ends a session; ``False`` when that was done already."""
-    async with pool().acquire() as db:
-        return await store.spend(db, ticket.id, ticket.until, now)
+    async with writing().acquire() as db:
+        return await store.spend(db, ticket, until, now)
 
 
-def begin(response: Response, role: str, tokens: Tokens, now: datetime, *, secure: bool) -> None:
-    """Gives the browser a session of ``role``. ``secure``: the page is reached by HTTPS, so the cookie is never to go otherwise."""
+def begin(response: Response, text: str, *, secure: bool) -> None:
+    """Gives the browser a session. ``secure``: the page is reached by HTTPS, so the cookie is never to go otherwise."""
     seconds = int(sessions.SESSION_LIFE.total_seconds())
-    text = sessions.mint("session", role, tokens[role], now)
     response.set_cookie(COOKIE, text, max_age=seconds, path="/", secure=secure, httponly=True, samesite="strict")
 
 
 def forget(response: Response, *, secure: bool) -> None:
     """Takes the cookie from the browser."""
     response.delete_cookie(COOKIE, path="/", secure=secure, httponly=True, samesite="strict")
+
+
+def keep_login(response: Response, text: str, *, secure: bool) -> None:
+    """Gives the browser what it has to bring back from the issuer."""
+    seconds = int(sessions.LOGIN_LIFE.total_seconds())
+    response.set_cookie(LOGIN_COOKIE, text, max_age=seconds, path="/oidc", secure=secure, httponly=True, samesite="lax")
+
+
+def forget_login(response: Response, *, secure: bool) -> None:
+    """Takes that from it."""
+    response.delete_cookie(LOGIN_COOKIE, path="/oidc", secure=secure, httponly=True, samesite="lax")

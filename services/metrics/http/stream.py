@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from services.metrics.handlers.streaming import HEARTBEAT_SECONDS, MOST_CLIENTS, Hub
-from services.metrics.http.access import CountyCode, ItemCode, known_county, known_item, reader, wrong
+from services.metrics.http.access import PROBLEMS as COMMON
+from services.metrics.http.access import Asking, CountyCode, ItemCode, known_item, own_county, reader, wrong
 from shared import meters
 from shared.problems import ProblemError, described
 from shared.web import ABORT
@@ -28,13 +29,7 @@ COMES_AGAIN_MS: Final = 2_000
 RETRY_SECONDS: Final = 5
 _OFFSET: Final = re.compile(r"[0-9]{1,18}")
 
-PROBLEMS = described(
-    {
-        401: "The token is missing or wrong.",
-        422: "A parameter is wrong; `errors` points at it.",
-        503: "Kafka does not answer, or too many follow already: come again after `Retry-After` seconds.",
-    }
-)
+PROBLEMS = COMMON | described({503: "Kafka does not answer, or too many follow already: come again after `Retry-After` seconds."})
 EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Events `county-metric` (`data` as on the topic, `id` its offset there); `reset` (what follows is the whole"
@@ -62,16 +57,17 @@ Following = Annotated[Hub, Depends(_hub)]
 
 
 @router.get("/snapshot", response_class=JSONResponse)
-async def snapshot(hub: Following, county: CountyCode = None, item: ItemCode = None) -> Response:
+async def snapshot(hub: Following, asker: Asking, county: CountyCode = None, item: ItemCode = None) -> Response:
     """The newest total of every counter, zeros included, and the position on `county-metrics` from which to follow: from there
     on, on the topic itself or by `/v1/stream?from_offset=`, nothing is missed."""
-    chosen = known_county(county), known_item(item).code if item else None
+    chosen = own_county(asker, county), known_item(item).code if item else None
     return Response(hub.snapshot(*chosen), media_type="application/json")
 
 
 @router.get("/stream", response_class=Response, responses=EVENTS)
 async def stream(
     hub: Following,
+    asker: Asking,
     county: CountyCode = None,
     item: ItemCode = None,
     from_offset: Annotated[int | None, Query(ge=0, le=10**18, description="`position.next_offset` of a snapshot.")] = None,
@@ -82,7 +78,7 @@ async def stream(
 ) -> Response:
     """Every change of a counter from now on, or since a position, as server-sent events: at most five a second for each counter,
     the newest always."""
-    chosen = known_county(county), known_item(item).code if item else None
+    chosen = own_county(asker, county), known_item(item).code if item else None
     position = from_offset
     if last_event_id:
         if not _OFFSET.fullmatch(last_event_id):

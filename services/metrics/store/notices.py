@@ -1,9 +1,7 @@
-"""Frozen notices, and the audit trail."""
+"""Frozen notices."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
-
-import orjson
 
 from shared.postgres import Connection
 
@@ -48,11 +46,3 @@ async def freeze(db: Connection, notice: Frozen) -> bool:
         *notice,
     )
     return bool(kept)
-
-
-async def audit(db: Connection, *, at: datetime, role: str, who: str, action: str, subject: str, detail: dict[str, Any]) -> None:
-    """Adds one row to the audit trail."""
-    await db.execute(
-        "insert into audit (at, role, who, action, subject, detail) values ($1, $2, $3, $4, $5, $6::jsonb)",
-        at, role, who, action, subject, orjson.dumps(detail).decode(),
-    )  # fmt: skip

@@ -1,18 +1,20 @@
 """Login and logout of the page: a bearer token or a one-time link is exchanged for a session."""
 
-import hmac
+from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from services.metrics.domain import sessions
+from services.metrics.domain.access import Asker
 from services.metrics.http import sessions as cookies
 from services.metrics.http.access import RETRY_SECONDS, Access, Granted
 from services.metrics.http.page.rendering import HEADERS, message, render
+from shared import audit
 from shared.pages import is_own_form
 from shared.postgres import Unavailable, passes
+from shared.problems import ProblemError
 from shared.push import read_body
 
 router = APIRouter(include_in_schema=False)
@@ -20,10 +22,15 @@ router = APIRouter(include_in_schema=False)
 NEXT: Final = "/"
 
 
-def ask(request: Request, *, wrong: bool = False) -> Response:
-    """The page that asks for a token; afterwards the browser goes on to where it wanted to."""
+def ask(request: Request, access: Access) -> Response:
+    """The page that asks who it is; afterwards the browser goes on to where it wanted to."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return render("login.html", 403 if wrong else 200, link=None, wrong=wrong, next=within(wanted))
+    return form(access, next=within(wanted))
+
+
+def form(access: Access, *, status: int = 200, link: str | None = None, wrong: bool = False, next: str = NEXT) -> Response:
+    """The login's form, with the issuer's login where there is one."""
+    return render("login.html", status, link=link, wrong=wrong, next=next, issuer=access.identity.issuer is not None)
 
 
 def within(wanted: str) -> str:
@@ -44,21 +51,15 @@ async def _form(request: Request) -> dict[str, str]:
         return {}
 
 
-def _role_of(token: str, access: Access) -> str | None:
-    """The role that the token proves."""
-    found = None
-    for role, known in access.tokens.items():
-        if known and hmac.compare_digest(token.encode(), known.encode()):
-            found = role
-    return found
-
-
 @router.get("/login")
-async def get_login(access: Granted, link: str = "") -> Response:
+async def get_login(request: Request, access: Granted, link: str = "") -> Response:
     """The page behind a login link. It uses the link only by a button's POST: what merely looks at links spends none."""
-    if sessions.read("link", link, access.tokens, access.clock()) is None:
-        return message("链接已失效", *SPENT, status=403) if link else render("login.html", link=None, wrong=False, next=NEXT)
-    return render("login.html", link=link, wrong=False, next=NEXT)
+    try:
+        if link and access.identity.of_link(request, link, access.clock()) is None:
+            return message("链接已失效", *SPENT, status=403)
+    except ProblemError as error:
+        return too_fast(error)
+    return form(access, link=link or None)
 
 
 SPENT: Final = ("每个登录链接只能用一次,且一小时内有效。", "请运行 ./onething page 取一个新的链接,或用令牌登录。")
@@ -69,24 +70,35 @@ async def begin(request: Request, access: Granted) -> Response:
     """Gives a session for a bearer token (field ``token``) or a login link (field ``link``)."""
     if not is_own_form(request):
         return foreign()
-    form, now = await _form(request), access.clock()
-    if link := form.get("link"):
-        ticket = sessions.read("link", link, access.tokens, now)
-        try:
-            fresh = ticket is not None and await cookies.spend(access.pool, ticket, now)
-        except Unavailable as error:
-            return away(error)
-        if ticket is None or not fresh:
-            return message("链接已失效", *SPENT, status=403)
-        role: str | None = ticket.role
-    else:
-        role = _role_of(form.get("token", "").strip(), access)
-    wanted = within(form.get("next", NEXT))
-    if role is None:
-        return render("login.html", 403, link=None, wrong=True, next=wanted)
+    given, now, identity = await _form(request), access.clock(), access.identity
+    wanted = within(given.get("next", NEXT))
+    try:
+        if link := given.get("link"):
+            found = identity.of_link(request, link, now)
+            if found is None or not await cookies.spend(access.writing, found[0].id, found[0].until, now):
+                return message("链接已失效", *SPENT, status=403)
+            token, asker = found[0].token, found[1]
+        else:
+            token = given.get("token", "").strip()
+            known = await identity.of_token(request, token)
+            if known is None:
+                return form(access, status=403, wrong=True, next=wanted)
+            asker = known
+        await note_login(access, asker, "link" if link else "token", now)
+    except ProblemError as error:
+        return too_fast(error)
+    except Unavailable as error:
+        return away(error)
     response = go(wanted)
-    cookies.begin(response, role, access.tokens, now, secure=access.secure)
+    cookies.begin(response, identity.mint(asker, token, now), secure=access.secure)
     return response
+
+
+async def note_login(access: Access, asker: Asker, by: str, now: datetime) -> None:
+    """Has the audit say who logged in, and by what: ``token``, ``link`` or ``oidc``."""
+    async with access.writing().acquire() as db:
+        detail = {"by": by} if asker.county is None else {"by": by, "county": asker.county}
+        await audit.write(db, at=now, role=asker.scope, who=asker.name, action="page.login", subject="page", detail=detail)
 
 
 @router.post("/logout")
@@ -96,12 +108,14 @@ async def end(request: Request, access: Granted) -> Response:
         return foreign()
     now = access.clock()
     try:
-        ticket = await cookies.session_of(request.cookies, access.tokens, access.pool, now)
-        if ticket is not None:
-            await cookies.spend(access.pool, ticket, now)
+        session = await access.identity.of_session(request.cookies, access.pool, now)
+        if session is not None:
+            await cookies.spend(access.writing, session.id, session.until, now)
     except Unavailable as error:
         return away(error)
-    response = message("已退出", "下次查看时请重新登录。")
+    issuer = access.identity.issuer if session is not None and session.credential is None else None
+    elsewhere = await issuer.end_address() if issuer is not None else None
+    response = render("message.html", title="已退出", said=("下次查看时请重新登录。",), elsewhere=elsewhere)
     cookies.forget(response, secure=access.secure)
     return response
 
@@ -112,6 +126,13 @@ def away(error: Exception) -> Response:
         raise error
     response = message("暂时无法使用", "数据库正在恢复,请稍后刷新本页。", status=503)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def too_fast(error: ProblemError) -> Response:
+    """Too many questions, or too many wrong tokens from one address."""
+    response = message("请求过于频繁", f"请在{error.retry_after}秒后再试。", status=429)
+    response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from services.metrics.domain.access import Sight, limited
 from services.metrics.handlers import board, checking, explain, halls, installations
 from services.metrics.handlers.board import Chosen
 from services.metrics.http import paging
-from services.metrics.http.access import Access, Granted, Today
-from services.metrics.http.page import choosing, login, words
+from services.metrics.http.access import Access, Granted, Today, rule_for
+from services.metrics.http.page import choosing, login, oidc, words
 from services.metrics.http.page.choosing import BadChoice
 from services.metrics.http.page.rendering import HERE, chart, message, page, text
-from services.metrics.http.sessions import session_of
 from services.metrics.store.explain import Place
 from shared import counties
 from shared.postgres import Connection, Unavailable
@@ -25,27 +25,49 @@ ROWS: Final = 100
 
 router = APIRouter(include_in_schema=False)
 router.include_router(login.router)
+router.include_router(oidc.router)
 
 Make = Callable[[Connection], Awaitable[str]]
 
 
 async def answered(request: Request, access: Access, question: Hashable, make: Make) -> Response:
-    """The page that stands for ``question``, or what ``make`` renders; the login where nobody is logged in."""
+    """The page that stands for ``question``, or what ``make`` renders for the one who asks (:func:`own`); the login where nobody
+    is logged in. What was made for one sight is never given to another."""
 
     async def body() -> bytes:
         async with access.pool().acquire() as db:
             return (await make(db)).encode()
 
     try:
-        if await session_of(request.cookies, access.tokens, access.pool, access.clock()) is None:
-            return login.ask(request)
-        return page(await access.answers.get(("page", question), body))
+        session = await access.identity.of_session(request.cookies, access.pool, access.clock())
+        if session is None:
+            return login.ask(request, access)
+        rule = rule_for(request)
+        if session.asker.own is not None and rule.county is Sight.NOTHING:
+            return message("这一页供市级查看", "您的账号查看本县(市、区)的明细和全市的合计。", status=403)
+        access.identity.admit(session.id, rule.cost)
+        request.state.own = session.asker.own
+        return page(await access.answers.get(("page", session.asker.own, question), body))
     except BadChoice as error:
         return message("请重新选择", str(error), status=422)
-    except ProblemError:
+    except ProblemError as error:
+        if error.status == 429:
+            return login.too_fast(error)
         return message("请重新选择", "地址不完整,请从第一页重新翻起。", status=422)
     except Unavailable as error:
         return login.away(error)
+
+
+def own(request: Request, chosen: str | None = None) -> str | None:
+    """The one county that the page may show; else the one that the address chooses.
+
+    Raises:
+        BadChoice: the address chooses another one.
+    """
+    seen: str | None = request.state.own
+    if seen is not None and chosen not in (None, seen):
+        raise BadChoice("您的账号只能查看本县(市、区)的明细。")
+    return seen or chosen
 
 
 def _chosen(request: Request, today: Any) -> Chosen | Response:
@@ -63,16 +85,21 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
         return chosen
 
     async def make(db: Connection) -> str:
+        unit = own(request)
         standing = await board.standing(db, chosen)
-        trend = await board.trend(db, chosen)
+        trend = await board.trend(db, chosen, unit)
+        few = await board.are_few(db)
         located = await halls.co_location(db, chosen.until)
-        return text(
-            "home.html", it=chosen, s=standing, trend=trend, chart=chart(trend, chosen.measure),
-            peers=await board.peers(db, chosen, standing.ranking),
-            changes=await board.changes(db, chosen), fresh=await board.freshness(db),
-            matrix=matrix(located["counties"]), located=located, installing=await board.installing(db, chosen.until),
-            idle=await halls.idle_windows(db, chosen.until.replace(day=1), chosen.until),
-        )  # fmt: skip
+        shown = {
+            "s": standing, "trend": trend, "chart": chart(trend, chosen.measure),
+            "peers": await board.peers(db, chosen, standing.ranking),
+            "changes": await board.changes(db, chosen) if few and unit is None else None,
+            "fresh": await board.freshness(db) if few else None,
+            "matrix": matrix(located["counties"]), "located": located,
+            "installing": await board.installing(db, chosen.until, unit),
+            "idle": await halls.idle_windows(db, chosen.until.replace(day=1), chosen.until),
+        }  # fmt: skip
+        return text("home.html", it=chosen, own=unit, **limited(shown, unit))
 
     return await answered(request, access, ("home", chosen), make)
 
@@ -85,7 +112,8 @@ async def live(request: Request, access: Granted, today: Today) -> Response:
         return chosen
 
     async def make(db: Connection) -> str:
-        return text("live.html", it=chosen, s=await board.standing(db, chosen))
+        unit = own(request)
+        return text("live.html", it=chosen, own=unit, s=limited(await board.standing(db, chosen), unit))
 
     return await answered(request, access, ("live", chosen), make)
 
@@ -99,7 +127,7 @@ async def cases(request: Request, access: Granted, today: Today) -> Response:
         return chosen
 
     async def make(db: Connection) -> str:
-        since, county = choosing.day(given, "from"), choosing.unit(given)
+        since, county = choosing.day(given, "from"), own(request, choosing.unit(given))
         after = paging.read_dated(given.get("after"), 3)
         rows, place, count = await explain.cases(
             db, item=chosen.item.code, county=county, measure=chosen.measure, since=since, as_of=chosen.until,
@@ -117,7 +145,7 @@ async def case(request: Request, access: Granted, source: str, case_no: str) -> 
 
     async def make(db: Connection) -> str:
         found = None if "\0" in source + case_no else await explain.case(db, source, case_no)
-        if found is None:
+        if found is None or own(request) not in (None, found["county"]):
             return text("message.html", title="没有这个办件", said=("尚未计入过这个来源和编号的办件,请核对。",))
         return text("case.html", case=found)
 
@@ -131,6 +159,7 @@ async def hall(request: Request, access: Granted, today: Today, code: str) -> Re
     async def make(db: Connection) -> str:
         if code not in counties.BY_CODE:
             raise BadChoice("名册中没有这个县(市、区)。")
+        own(request, code)
         until = choosing.day(request.query_params) or today
         located = await halls.co_location(db, until)
         row = next(row for row in located["counties"] if row["county"] == code)
@@ -146,7 +175,7 @@ async def listed(request: Request, access: Granted, today: Today) -> Response:
 
     async def make(db: Connection) -> str:
         until = choosing.day(given) or today
-        county = choosing.unit(given)
+        county = own(request, choosing.unit(given))
         service = choosing.one_of(given, "service", words.SERVICES, "服务")
         state: Any = choosing.one_of(given, "state", LISTED, "状态") or "overdue"
         after = paging.read_dated(given.get("after"), 2)
@@ -158,7 +187,8 @@ async def listed(request: Request, access: Granted, today: Today) -> Response:
         chosen = {"as_of": given.get("as_of"), "county": county, "service": service, "state": state}
         return text(
             "installations.html", until=until, chosen=chosen, rows=found.rows, counts=found.counts, following=following,
-            states=LISTED, services=words.SERVICES, roster=counties.ROSTER,
+            states=LISTED, services=words.SERVICES,
+            roster=[unit for unit in counties.ROSTER if own(request) in (None, unit.code)],
         )  # fmt: skip
 
     return await answered(request, access, ("installations", today, str(given)), make)

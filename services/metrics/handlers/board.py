@@ -108,9 +108,9 @@ async def peers(db: Connection, chosen: Chosen, ranking: Ranking) -> list[PeerGr
     return board.peer_groups(volumes, {row.county: row.count for row in ranking.rows})
 
 
-async def changes(db: Connection, chosen: Chosen) -> Changes:
-    """What moved the item's figure from the beginning of the day before the chosen one to that day's end."""
-    scope = Scope(chosen.item.code, chosen.measure, None, chosen.until - timedelta(days=1), chosen.until)
+async def changes(db: Connection, chosen: Chosen, county: str | None = None) -> Changes:
+    """What moved the item's figure, of one unit or all, from the beginning of the day before the chosen one to that day's end."""
+    scope = Scope(chosen.item.code, chosen.measure, county, chosen.until - timedelta(days=1), chosen.until)
     return await journal.changes(db, scope, limit=MOST_SHOWN)
 
 

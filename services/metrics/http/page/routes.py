@@ -88,13 +88,11 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
         unit = own(request)
         standing = await board.standing(db, chosen)
         trend = await board.trend(db, chosen, unit)
-        few = await board.are_few(db)
         located = await halls.co_location(db, chosen.until)
         shown = {
             "s": standing, "trend": trend, "chart": chart(trend, chosen.measure),
             "peers": await board.peers(db, chosen, standing.ranking),
-            "changes": await board.changes(db, chosen) if few and unit is None else None,
-            "fresh": await board.freshness(db) if few else None,
+            "changes": await board.changes(db, chosen, unit), "fresh": await board.freshness(db),
             "matrix": matrix(located["counties"]), "located": located,
             "installing": await board.installing(db, chosen.until, unit),
             "idle": await halls.idle_windows(db, chosen.until.replace(day=1), chosen.until),

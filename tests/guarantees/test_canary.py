@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import copy
 import gzip
 import itertools
@@ -20,6 +21,7 @@ from aiokafka.producer import AIOKafkaProducer
 from deploy.local.state import SANDBOX_CODES
 from shared.events.envelope import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from shared.kafka import Topics
+from tests.collector import collecting
 from tests.conftest import Credentials, RunningService, Services, TestDatabase
 from tests.intake_support import PATH, SENDER, SOURCE, Event, event, signed
 from tests.metrics_support import until
@@ -130,7 +132,7 @@ async def push_intake(client: httpx.AsyncClient, secret: str, heard: Heard) -> N
     for number in (*NUMBERS, quote(NAME)):
         # A request's id is told again in the receipt: it may be nobody's number; of names in Latin letters nothing can be known.
         message_id = number if number in NUMBERS else "m-name"
-        more = {"x-name": number, "user-agent": number, "ce-id": number}
+        more = {"x-name": number, "user-agent": number, "ce-id": number, "x-request-id": number, "tracestate": f"x={number}"}
         assert await post(body, BATCH_MEDIA_TYPE, message_id, **more) == (400 if number in NUMBERS else 202)
         for name in ("ce-id", "ce-subject", "ce-xname"):
             assert await post(data, "application/json", **attributes | {name: number}) in (202, 400, 422)
@@ -239,7 +241,10 @@ async def test_nothing_of_people_is_kept_or_said_but_on_the_provinces_own_topic(
         ("metrics", "api"),
         ("metrics", "worker"),
     ]
-    running: list[RunningService] = list(await asyncio.gather(*(service(name, process) for name, process in names)))  # type: ignore[arg-type]
+    collectors = contextlib.ExitStack()
+    collector = collectors.enter_context(collecting())
+    on = {"ONETHING_OTLP_ENDPOINT": collector.url, "ONETHING_TRACE_RATIO": "1"}
+    running: list[RunningService] = list(await asyncio.gather(*(service(name, process, **on) for name, process in names)))  # type: ignore[arg-type]
     intake, utilities = running[0], running[2]
     operator = {"authorization": f"Bearer {credentials.operator_token}", "onething-operator": IDENTITY}
     heard = Heard()
@@ -284,6 +289,7 @@ async def test_nothing_of_people_is_kept_or_said_but_on_the_provinces_own_topic(
     await asyncio.sleep(1.5)  # what the workers do by themselves: snapshots, counters, the index
     for part in running:
         part.terminate()
+    collectors.close()
 
     kept = {
         f"topic {spec.name}": await everything_in(kafka, spec.name) for spec in topics.specs() if spec.name != topics.province_push
@@ -291,15 +297,18 @@ async def test_nothing_of_people_is_kept_or_said_but_on_the_provinces_own_topic(
     kept |= {f"table {name}": text for name, text in (await tables(database.admin_dsn)).items()}
     kept |= {f"log of {part.part.name}": part.log for part in running}
     kept["answers"] = "\n".join(heard.said)
+    kept["traces"] = "\n".join(span.text for span in collector.spans)
     pushed = await everything_in(kafka, topics.province_push)
     assert all(canary in pushed for canary in (IDENTITY, PHONE, NAME)), "the canaries did go in"
-    proven = ["table intake.parked", "table intake.events", "table metrics.cases", "table utilities.installations", "answers"]
+    proven = ["table intake.parked", "table intake.events", "table metrics.cases", "table utilities.installations"]
+    proven += ["answers", "traces"]
     for place in (
         *proven,
         *(f"topic {name}" for name in (topics.case_events, topics.parked, topics.utility_events, topics.progress)),
     ):
         assert kept[place], f"{place} is empty: nothing is proven of it"
     assert "e-good" in kept["answers"]
+    assert {span.service for span in collector.spans} == {f"{name}-{process}" for name, process in names}
     found = [(place, canary, _around(text, canary)) for place, text in kept.items() for canary in LOOKED_FOR if canary in text]
     assert not found
 

@@ -201,6 +201,9 @@ async def test_each_event_is_told_and_what_is_parked_is_corrected_rehearsed_and_
         assert (done["state"], [(line["who"], line["action"]) for line in done["audit"]]) == (
             "replayed", [("li.si", "fixed"), ("li.si", "replayed")]
         )  # fmt: skip
+        trail = (await client.get("/v1/audit", headers=asking.operator)).json()["entries"]
+        assert {line["action"] for line in trail if line["subject"] == by_event["e-2"]} == {"parked.fix", "parked.replay"}
+        assert {(line["service"], line["role"], line["who"]) for line in trail} == {("intake", "operator", "li.si")}
 
         # What its sender sends again, rightly, is nobody's work any more; the operator's own question is bounded.
         assert (await push(client, asking.secret, event("e-7", "BD-7"))).status_code == 202

@@ -1,0 +1,44 @@
+"""Which ids of callers are kept, which lines are left out, and what is said of keys that change."""
+
+import pytest
+
+from shared.correlation import MOST_LINES, _Thinned, request_id_of
+from shared.signing import Key, Party
+from shared.signing.changes import KeysChanged, changed_keys
+
+
+@pytest.mark.parametrize("given", ["a", "0af7651916cd43dd8448eb211c80319c", "push-2024.09_30", "x" * 64])
+def test_a_plain_id_of_the_callers_is_kept(given: str) -> None:
+    assert request_id_of([(b"host", b"x"), (b"x-request-id", given.encode())]) == given
+
+
+@pytest.mark.parametrize(
+    "given", ["", "x" * 65, "two words", "a\nb", '{"event": "forged"}', "名", "130602196107130211", "r-13931278460", "0312-5937164"]
+)
+def test_any_other_gets_one_of_ours(given: str) -> None:
+    made = request_id_of([(b"x-request-id", given.encode())])
+    assert made != given
+    assert made != request_id_of([]), "each its own"
+
+
+def test_a_flood_of_refusals_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("shared.correlation.time.monotonic", lambda: now)
+    lines = _Thinned()
+    assert [lines.next() for _ in range(MOST_LINES)] == [0] * MOST_LINES
+    assert [lines.next() for _ in range(7)] == [None] * 7
+    now += 10
+    assert (lines.next(), lines.next()) == (7, 0), "the next one says how many were left out"
+
+
+def test_changed_keys_are_told_by_their_prints() -> None:
+    one, two, three = (Key("whsec_" + letter * 40) for letter in "ABC")
+    channel = Key.of_text("a secret that somebody chose".replace(" ", "-"))
+    before = {"stays": Party((one,)), "rotates": Party((two, one)), "goes": Party((two,))}
+    after = {"stays": Party((one,)), "rotates": Party((three, two)), "comes": Party((channel,))}
+    assert list(changed_keys(before, after)) == [
+        KeysChanged("comes", ["(channel)"], []),
+        KeysChanged("goes", [], [two.fingerprint]),
+        KeysChanged("rotates", [three.fingerprint], [one.fingerprint]),
+    ]
+    assert "AAAA" not in one.fingerprint

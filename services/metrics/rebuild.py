@@ -15,7 +15,8 @@ from services.metrics.handlers.rebuilding import CannotRebuild, Edges, Progress,
 from services.metrics.kafka.counting import Parking
 from services.metrics.settings import Settings
 from services.metrics.store import rebuild as store
-from shared import postgres
+from shared import audit, postgres
+from shared.clock import now
 from shared.kafka import LogReader, Publisher, Topics
 from shared.parking import Digest
 from shared.unusable import Limits
@@ -48,12 +49,16 @@ async def run(settings: Settings, chosen: argparse.Namespace, migrations: Sequen
     dsn = settings.postgres_dsn.get_secret_value()
     if chosen.source == "cases":
         async with await postgres.open_pool(dsn, application="metrics-rebuild", size=1) as pool, pool.acquire() as db:
-            return await checking.rebuild_from_cases(db)
+            return await checking.rebuild_from_cases(db, at=now(), role=audit.COMMAND, who=audit.whoever_runs_this())
     if settings.postgres_admin_dsn is None:
         raise ValueError("set ONETHING_POSTGRES_ADMIN_DSN: a rebuild from the log makes tables, as the database's owner")
     admin_dsn = settings.postgres_admin_dsn.get_secret_value()
     async with await postgres.open_pool(admin_dsn, application="metrics-rebuild", size=1) as pool, pool.acquire() as admin:
-        return await _from_log(settings, admin_dsn, admin, migrations, chosen)
+        done = await _from_log(settings, admin_dsn, admin, migrations, chosen)
+    async with await postgres.open_pool(dsn, application="metrics-rebuild", size=1) as pool, pool.acquire() as db:
+        who = audit.whoever_runs_this()
+        await audit.write(db, at=now(), role=audit.COMMAND, who=who, action="log.rebuild", subject="metrics", detail=done)
+    return done
 
 
 async def _from_log(

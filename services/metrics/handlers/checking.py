@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
 import structlog
@@ -12,7 +12,7 @@ from services.metrics.handlers import observing
 from services.metrics.store import checks
 from services.metrics.store import recount as store
 from services.metrics.store.recount import Drift
-from shared import meters
+from shared import audit, meters
 from shared.clock import Clock, business_day
 from shared.postgres import Connection, Pool, Unavailable
 
@@ -35,10 +35,12 @@ async def recount(db: Connection, *, item: str | None, county: str | None, since
     return {"item": item, "from": since, "as_of": as_of, "checked": checked, "rows": rows, "total": figures.total(rows)}
 
 
-async def rebuild_from_cases(db: Connection) -> dict[str, Any]:
+async def rebuild_from_cases(db: Connection, *, at: datetime, role: str, who: str) -> dict[str, Any]:
     """The answer of ``POST /v1/rebuild``: every counter is what the cases say; ``changed`` says which were not."""
     async with db.transaction():
         found = await store.correct(db)
+        detail = {"checked": found.checked, "differing": found.differing}
+        await audit.write(db, at=at, role=role, who=who, action="counters.rebuild", subject="cases", detail=detail)
         await checks.keep(db, found.checked, 0)
     if found.differing:
         log.warning("counters_corrected", differing=found.differing, first=_shown(found))

@@ -47,6 +47,7 @@ ROUTES: Final[dict[str, tuple[str, dict[str, str], tuple[int, int, int]]]] = {
     "GET /v1/joint-installations": ("/v1/joint-installations", {}, ALL),
     "GET /v1/cases": ("/v1/cases", {}, ALL),
     "GET /v1/cases/{source:path}/{case_no}": (f"/v1/cases/{SOURCE}/{OWN}-1", {}, ALL),
+    "GET /v1/changes": ("/v1/changes", D, ALL),
     "GET /v1/unplaced": ("/v1/unplaced", {}, NOT_THEIRS),
     "GET /v1/notices": ("/v1/notices", {}, ALL),
     "GET /v1/notices/{month}": ("/v1/notices/2024-09", D, ALL),
@@ -62,6 +63,9 @@ ROUTES: Final[dict[str, tuple[str, dict[str, str], tuple[int, int, int]]]] = {
     "GET /live": ("/live", {}, ALL),
     "GET /cases": ("/cases", {}, ALL),
     "GET /cases/{source:path}/{case_no}": (f"/cases/{SOURCE}/{OWN}-1", {}, ALL),
+    "GET /changes": ("/changes", {}, ALL),
+    "GET /units/{code}": (f"/units/{OWN}", {}, ALL),
+    "GET /joint": ("/joint", {}, ALL),
     "GET /halls/{code}": (f"/halls/{OWN}", {}, ALL),
     "GET /installations": ("/installations", {"state": "opened"}, ALL),
     "GET /check": ("/check", {}, NOT_THEIRS),
@@ -83,12 +87,16 @@ OF_OTHERS: Final = [
     ("/v1/installations/list", {"county": OTHER}),
     ("/v1/joint-installations", {"county": OTHER}),
     ("/v1/cases", {"county": OTHER}),
+    ("/v1/changes", D | {"county": OTHER}),
     ("/v1/snapshot", {"county": OTHER}),
     ("/v1/stream", {"county": OTHER}),
 ]
 PAGES_OF_OTHERS: Final = [
     ("/cases", {"county": OTHER}),
     ("/installations", {"county": OTHER}),
+    ("/changes", {"county": OTHER}),
+    ("/joint", {"county": OTHER}),
+    (f"/units/{OTHER}", {}),
     (f"/halls/{OTHER}", {}),
 ]
 

@@ -82,6 +82,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "GET /v1/joint-installations": Rule(_READ, Sight.OWN, LIST),
     "GET /v1/cases": Rule(_READ, Sight.OWN, LIST),
     "GET /v1/cases/{source:path}/{case_no}": Rule(_READ, Sight.OWN, LIST),
+    "GET /v1/changes": Rule(_READ, Sight.OWN, LIST),
     "GET /v1/unplaced": Rule(_READ, Sight.NOTHING, LIST),
     "GET /v1/notices": Rule(_READ, Sight.CITY),
     # Issued to all counties, it names all counties: who got the paper may read it here. What is not issued is not theirs.
@@ -99,6 +100,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "GET /live": Rule(_READ, Sight.OWN_AND_CITY),
     "GET /cases": Rule(_READ, Sight.OWN, LIST),
     "GET /cases/{source:path}/{case_no}": Rule(_READ, Sight.OWN, LIST),
+    "GET /changes": Rule(_READ, Sight.OWN, LIST),
+    "GET /units/{code}": Rule(_READ, Sight.OWN, LIST),
+    "GET /joint": Rule(_READ, Sight.OWN, LIST),
     "GET /halls/{code}": Rule(_READ, Sight.OWN, LIST),
     "GET /installations": Rule(_READ, Sight.OWN, LIST),
     "GET /check": Rule(_READ, Sight.NOTHING, RECOUNT),

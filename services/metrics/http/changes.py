@@ -6,18 +6,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 
+from services.metrics.domain.access import limited
 from services.metrics.domain.journal import Why
 from services.metrics.handlers import changes as answers
 from services.metrics.http import paging
 from services.metrics.http.access import (
     PROBLEMS,
+    Asking,
     AsOf,
     CountyCode,
     Db,
     Today,
     answer,
-    known_county,
     known_item,
+    own_county,
     reader,
     wrong,
 )
@@ -40,6 +42,7 @@ WhyChosen = Annotated[Why | None, Query(description="Only rows of this kind; the
 @router.get("/changes", response_class=JSONResponse)
 async def changes(
     db: Db,
+    asker: Asking,
     today: Today,
     item: RequiredItem,
     measure: Measure = "handled",
@@ -60,13 +63,14 @@ async def changes(
     begin = since or (until - timedelta(days=1) if until > date.min else until)
     if begin > until:
         raise wrong("since", "later than as_of: swap them, or leave one out")
-    scope = Scope(known_item(item).code, measure, known_county(county), begin, until)
+    county = own_county(asker, county)
+    scope = Scope(known_item(item).code, measure, county, begin, until)
     found = await answers.changes(db, scope, why=why, after=read_key(after), limit=limit)
     return answer(
         {
             "item": item, "measure": measure, "county": county, "since": begin, "until": until,
             "net": found.net, "by": found.by, "cases": found.cases, "moved_in": found.moved_in, "moved_out": found.moved_out,
-            "rows": [{**row, "at": rfc3339(row["at"])} for row in found.rows], "next": cursor(found.next),
+            "rows": limited([{**row, "at": rfc3339(row["at"])} for row in found.rows], asker.own), "next": cursor(found.next),
         }
     )  # fmt: skip
 

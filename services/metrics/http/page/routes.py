@@ -17,6 +17,7 @@ from services.metrics.http.page.choosing import BadChoice
 from services.metrics.http.page.rendering import HERE, chart, message, page, text
 from services.metrics.store.explain import Place
 from shared import counties
+from shared.counties import County
 from shared.postgres import Connection, Unavailable
 from shared.problems import ProblemError
 
@@ -68,6 +69,11 @@ def own(request: Request, chosen: str | None = None) -> str | None:
     if seen is not None and chosen not in (None, seen):
         raise BadChoice("您的账号只能查看本县(市、区)的明细。")
     return seen or chosen
+
+
+def roster(request: Request) -> list[County]:
+    """The units that a form lets the one who asks choose from."""
+    return [unit for unit in counties.ROSTER if own(request) in (None, unit.code)]
 
 
 def _chosen(request: Request, today: Any) -> Chosen | Response:
@@ -185,8 +191,7 @@ async def listed(request: Request, access: Granted, today: Today) -> Response:
         chosen = {"as_of": given.get("as_of"), "county": county, "service": service, "state": state}
         return text(
             "installations.html", until=until, chosen=chosen, rows=found.rows, counts=found.counts, following=following,
-            states=LISTED, services=words.SERVICES,
-            roster=[unit for unit in counties.ROSTER if own(request) in (None, unit.code)],
+            states=LISTED, services=words.SERVICES, roster=roster(request),
         )  # fmt: skip
 
     return await answered(request, access, ("installations", today, str(given)), make)

@@ -53,16 +53,17 @@ class Topics:
     def parked(self) -> str:
         return f"{self.prefix}.parked.v1"
 
-    def specs(self) -> tuple[TopicSpec, ...]:
-        """Every topic with its settings. Events are kept for ever: they are the log of record."""
+    def specs(self, partitions: int = PARTITIONS) -> tuple[TopicSpec, ...]:
+        """Every topic with its settings. Events are kept for ever: they are the log of record. Of `county-metrics` there is one
+        partition whatever ``partitions`` says: its order is what its readers follow."""
         kept = {"retention.ms": str(FOR_EVER), "cleanup.policy": "delete"}
         compacted = {"cleanup.policy": "compact"}
         soon = compacted | {"segment.bytes": str(SMALL_SEGMENT), "min.cleanable.dirty.ratio": "0.1"}
         return (
-            TopicSpec(self.province_push, PARTITIONS, {"retention.ms": str(SEVEN_DAYS_MS), "cleanup.policy": "delete"}),
-            TopicSpec(self.case_events, PARTITIONS, kept),
-            TopicSpec(self.utility_events, PARTITIONS, kept),
-            TopicSpec(self.progress, PARTITIONS, compacted),
+            TopicSpec(self.province_push, partitions, {"retention.ms": str(SEVEN_DAYS_MS), "cleanup.policy": "delete"}),
+            TopicSpec(self.case_events, partitions, kept),
+            TopicSpec(self.utility_events, partitions, kept),
+            TopicSpec(self.progress, partitions, compacted),
             TopicSpec(self.county_metrics, 1, soon),
-            TopicSpec(self.parked, PARTITIONS, kept),
+            TopicSpec(self.parked, partitions, kept),
         )

@@ -67,6 +67,25 @@ def golden_cases() -> list[dict[str, Any]]:
     ]
 
 
+def entered_wrongly() -> list[dict[str, Any]]:
+    """The first case at another county than its own, and one that should not be."""
+    first = golden_cases()[0]
+    return [
+        {**first, "id": "e-wrong", "data": {**first["data"], "county": "130635"}},
+        applied("gone", "130607", datetime.combine(golden.FIRST_DAY, datetime.min.time(), SHANGHAI)),
+    ]
+
+
+def put_right() -> list[dict[str, Any]]:
+    first, gone = entered_wrongly()
+    later = datetime.combine(golden.AS_OF, datetime.min.time(), SHANGHAI).isoformat()
+    moved = {**first["data"], "county": golden_cases()[0]["data"]["county"], "recorded_at": later}
+    return [
+        {**first, "id": "e-right", "data": moved},
+        {**gone, "id": "e-deleted", "data": {**gone["data"], "operation": "delete", "recorded_at": later}},
+    ]
+
+
 def halls() -> list[dict[str, Any]]:
     """满城区 has a gas company in the hall that handles nothing, 蠡县 one that never came; and the examples of installations."""
 
@@ -90,10 +109,12 @@ async def fill(dsn: str) -> None:
     async def park(unusable: Sequence[Unusable]) -> None:
         raise AssertionError(f"nothing here should be parked: {unusable[0].error}")
 
-    cases = [RawRecord(n, orjson.dumps(event)) for n, event in enumerate(golden_cases())]
     snapshots = [RawRecord(n, orjson.dumps({"type": progress.TYPE, "data": data})) for n, data in enumerate(halls())]
     async with await postgres.open_pool(dsn, application="test", size=1) as pool:
-        await counting.count_batch(pool, park, "golden", 0, 0, cases)
+        offset = 0
+        for batch in (entered_wrongly(), golden_cases(), put_right()):
+            cases = [RawRecord(offset + n, orjson.dumps(event)) for n, event in enumerate(batch)]
+            offset = await counting.count_batch(pool, park, "golden", 0, offset, cases)
         await counting.fold_counters(pool)
         await counting.keep_snapshots(pool, park, "golden-halls", 0, 0, snapshots)
 
@@ -156,6 +177,8 @@ async def test_the_page(service: Services, credentials: Credentials, database: T
             await everybody_can_use_it(desk)
             await the_day_is_in_the_address(desk)
             await a_number_opens_to_the_case(desk)
+            await every_number_opens_to_as_much(desk)
+            await a_change_is_told_with_its_reason(desk)
             await halls_and_installations_open_to_companies(desk)
             await it_is_used_by_keyboard(desk)
             await a_push_moves_a_bar(desk, intake.url, credentials.senders[SENDER])
@@ -226,7 +249,7 @@ async def the_day_is_in_the_address(on: Visit) -> None:
 
 async def a_number_opens_to_the_case(on: Visit) -> None:
     await on.go(GOLDEN_MONTH)
-    await on.page.locator("[data-key='130607'] a").click()
+    await on.page.locator("[data-key='130607'] a.count").click()
     await expect(on.page.get_by_role("heading", level=1)).to_have_text("满城区“残疾人服务”办件:163件")
     cases = on.page.locator("tbody tr")
     await expect(cases).to_have_count(100)
@@ -238,6 +261,50 @@ async def a_number_opens_to_the_case(on: Visit) -> None:
     await expect(on.page.locator("tr", has_text="环节:申报").locator("code")).to_have_text(f"e-{case_no}")
 
 
+async def every_number_opens_to_as_much(on: Visit) -> None:
+    """Each link of the first page leads somewhere, and a number of cases to as many."""
+    await on.go(GOLDEN_MONTH)
+    links = await on.page.locator("main a").evaluate_all("all => all.map(a => [a.getAttribute('href'), a.innerText])")
+    assert {urlsplit(href).path for href, _ in links} >= {
+        "/cases",
+        "/changes",
+        "/units/130607",
+        "/halls/130607",
+        "/installations",
+        "/joint",
+    }
+    for place in {urlsplit(href).fragment for href, _ in links if href.startswith("#")}:
+        assert await on.page.locator(f"[id='{place}']").count() == 1, place
+    opened = {href: said.removeprefix("+") for href, said in links if href.startswith("/") and not href.startswith("/cases/")}
+    # One of each kind of question, for they are hundreds: as many cases as the number says, in the city and in a unit.
+    kinds = {(urlsplit(href).path.split("/")[1], *sorted(parse_qs(urlsplit(href).query))): href for href in opened}
+    for (page, *_), href in kinds.items():
+        answer = await on.context.request.get(on.url + href)
+        assert answer.status == 200, href
+        if page == "cases":
+            assert f":{opened[href]}件" in await answer.text(), href
+    months = [href for href in opened if "2024-07-01" in href and "measure=handled" in href]
+    assert [opened[href] for href in months] == [str(sum(case["time"][:7] == "2024-07" for case in golden_cases()))]
+
+
+async def a_change_is_told_with_its_reason(on: Visit) -> None:
+    await on.go("/")
+    # All of it arrived just now.
+    await expect(on.page.locator("#changes")).to_contain_text(f"净变化+{golden.TOTAL}件")
+    cards = on.page.locator("#changes .figures li")
+    await expect(cards).to_contain_text([f"新增+{golden.TOTAL + 1}", "改属地或事项1", "更正0", "删除1", "恢复0"])
+    await expect(cards.filter(has_text="删除")).to_contain_text("办件−1")
+    await cards.filter(has_text="改属地").get_by_role("link").click()
+    row = on.page.locator("tbody tr")
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text("蠡县")
+    await on.page.get_by_label("县(市、区)").select_option("130635")
+    await on.page.get_by_role("button", name="查看").click()
+    await expect(on.page.locator("main ul")).to_contain_text("移入0件,移出1件")
+    await row.get_by_role("link").click()
+    await expect(on.page.get_by_role("heading", level=1)).to_contain_text(golden_cases()[0]["subject"])
+
+
 async def halls_and_installations_open_to_companies(on: Visit) -> None:
     await on.go(GOLDEN_MONTH)
     matrix = on.page.locator("#halls tbody tr")
@@ -245,8 +312,8 @@ async def halls_and_installations_open_to_companies(on: Visit) -> None:
     await expect(matrix.filter(has_text="满城区")).to_contain_text("● 已进驻")
     await expect(matrix.filter(has_text="蠡县")).to_contain_text("○ 未进驻")
     await expect(on.page.locator("#idle tbody tr")).to_contain_text(["满城区"])
-    await expect(on.page.locator("#fresh")).to_contain_text("✓ 核对了615件办件")
-    await matrix.filter(has_text="满城区").get_by_role("link").click()
+    await expect(on.page.locator("#fresh")).to_contain_text("✓ 核对了616件办件")
+    await matrix.filter(has_text="满城区").get_by_role("link", name="满城区").click()
     await expect(on.page.locator("tbody tr")).to_contain_text(["第一燃气公司"])
     await on.go("/installations?state=opened")
     installation = orjson.loads((EXAMPLES / "installation.json").read_bytes())["data"]["state"]
@@ -271,8 +338,8 @@ async def a_push_moves_a_bar(on: Visit, intake: str, secret: str) -> None:
     await on.go(GOLDEN_MONTH)
     await expect(on.page.locator("#state")).to_have_text("实时更新中")
     row = on.page.locator("[data-key='130671']")
-    await expect(row.locator("a")).to_have_text("0")
-    await row.locator("a").focus()
+    await expect(row.locator("a.count")).to_have_text("0")
+    await row.locator("a.count").focus()
     event = applied("130671-pushed", "130671", datetime(2024, 9, 12, 9, tzinfo=SHANGHAI))
     body, at = orjson.dumps([event]), datetime.now(UTC)
     headers = {
@@ -282,11 +349,11 @@ async def a_push_moves_a_bar(on: Visit, intake: str, secret: str) -> None:
     }  # fmt: skip
     async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
         assert (await client.post(f"{intake}/v1/senders/{SENDER}/events", content=body, headers=headers)).status_code == 202
-    await expect(row.locator("a")).to_have_text("1")
+    await expect(row.locator("a.count")).to_have_text("1")
     await expect(on.page.locator("#total")).to_have_text("616")
     assert float(await row.locator("rect").get_attribute("width") or 0) > 0
     assert await row.evaluate("row => row.kept === true"), "the row itself stayed: nothing flickers"
-    await expect(row.locator("a")).to_be_focused()
+    await expect(row.locator("a.count")).to_be_focused()
 
 
 async def the_session_reads_the_api_and_ends(on: Visit) -> None:
@@ -315,13 +382,21 @@ async def a_link_logs_in_once(on: Visit, url: str, token: str) -> None:
 
 
 async def it_fits_a_phone(on: Visit) -> None:
-    for path in (GOLDEN_MONTH, "/cases?county=130607&as_of=2024-09-30", "/halls/130607", "/installations?state=opened"):
+    for path in (
+        GOLDEN_MONTH,
+        "/changes",
+        "/units/130607",
+        "/joint",
+        "/cases?county=130607&as_of=2024-09-30",
+        "/halls/130607",
+        "/installations?state=opened",
+    ):
         await on.go(path)
         assert await on.page.evaluate("document.documentElement.scrollWidth") <= 375, path
     await on.go(GOLDEN_MONTH)
     for row in (on.page.locator("[data-key='130607']"), on.page.locator("[data-key='130672']")):
         await row.scroll_into_view_if_needed()
-        box = await row.locator("a").bounding_box()
+        box = await row.locator("a.count").bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= 375
 
@@ -352,6 +427,10 @@ async def forms_of_others_are_refused(url: str, token: str) -> None:
             "/cases?county=x",
             "/cases?after=x",
             "/installations?state=x",
+            "/changes?why=x",
+            "/changes?since=2024-10-01&as_of=2024-09-30",
+            "/units/x",
+            "/joint?state=x",
         ):
             answer = await client.get(path)
             assert (answer.status_code, "请重新选择" in answer.text) == (422, True), path

@@ -33,7 +33,7 @@ async def test_who_did_what_is_told_by_each_service_and_by_one_command(
     service: Services, database: TestDatabase, credentials: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = datetime.now(UTC)
-    started = await asyncio.gather(*(service(name, "api") for name in ("intake", "utilities", "metrics")))  # type: ignore[arg-type]
+    started = await asyncio.gather(*(service(name, "api") for name in ("intake", "utilities", "metrics")))
     urls = dict(zip(("intake", "utilities", "metrics"), (one.url for one in started), strict=True))
     operator = {"authorization": f"Bearer {credentials.operator_token}"}
     monkeypatch.setenv("ONETHING_STATE_DIR", str(tmp_path))

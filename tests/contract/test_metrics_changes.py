@@ -21,6 +21,7 @@ from services.metrics.main import build_api
 from services.metrics.settings import Settings
 from services.metrics.store import checks, heard, journal
 from shared import postgres
+from shared.clock import now
 from tests import case_events
 from tests.conftest import TestDatabase
 
@@ -197,7 +198,7 @@ async def test_a_recount_is_told_too(desk: Desk) -> None:
     async with desk.pool.acquire() as db:
         await db.execute("update counters set handled = handled + 2")
         assert await checks.last(db) is None
-        assert (await checking.rebuild_from_cases(db))["differing"] == 1
+        assert (await checking.rebuild_from_cases(db, at=now(), role="operator", who="zhang"))["differing"] == 1
         found = await checks.last(db)
     assert found is not None
     assert (found.checked, found.differing) == (1, 0), "as the counters are from then on"

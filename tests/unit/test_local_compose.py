@@ -30,7 +30,7 @@ NEEDED = {
     ("intake", "worker"): ("digest_key_file", "postgres_dsn"),
     ("utilities", "api"): ("companies_file", "receipt_key_file", "digest_key_file", "page_url"),
     ("utilities", "worker"): ("digest_key_file",),
-    ("metrics", "api"): ("reader_token", "operator_token", "page_url"),
+    ("metrics", "api"): ("reader_token", "operator_token", "page_url", "readers_file", "postgres_reader_dsn"),
     ("metrics", "worker"): ("digest_key_file",),
 }
 """What the settings do without, and a system that is in use does not: promises would be missing in silence."""

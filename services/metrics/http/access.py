@@ -33,7 +33,8 @@ class Access:
     page_url: str = ""
 
 
-def _access(request: Request) -> Access:
+# What routes depend on is async throughout: the framework would ask anything else on a thread of its own.
+async def _access(request: Request) -> Access:
     access: Access = request.app.state.access
     return access
 
@@ -110,7 +111,7 @@ async def _writing(access: Granted) -> AsyncIterator[Connection]:
         yield db
 
 
-def _today(access: Granted) -> date:
+async def _today(access: Granted) -> date:
     return business_day(access.clock())
 
 

@@ -45,7 +45,7 @@ FROZEN: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _asked(low: Low = None, low_op: LowOps = None, top: Top = None, ties: TieRule = None) -> dict[str, Any]:
+async def _asked(low: Low = None, low_op: LowOps = None, top: Top = None, ties: TieRule = None) -> dict[str, Any]:
     given = {"low": low, "low_op": low_op, "top": top, "ties": ties}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -41,7 +41,7 @@ EVENTS: Final[dict[int | str, dict[str, Any]]] = {
 router = APIRouter(prefix="/v1", dependencies=[Depends(reader)], responses=PROBLEMS, tags=["following"])
 
 
-def _hub(request: Request) -> Hub:
+async def _hub(request: Request) -> Hub:
     """The hub, when it can be followed now.
 
     Raises:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from services.metrics.domain.cases import MEASURES
-from services.metrics.handlers import checking, counting
+from services.metrics.handlers import board, checking, counting
 from services.metrics.handlers.counting import RawRecord, Unusable
 from services.metrics.main import build_api
 from services.metrics.settings import Settings
@@ -217,6 +217,21 @@ async def test_how_fresh_a_source_is_is_known_without_its_cases(desk: Desk) -> N
     hours = {source: datetime.fromtimestamp(one.latest_at / 1e6, UTC).hour for source, one in found.items()}
     assert hours == {case_events.SOURCE: 5, "urn:other": 4}
     assert all((now - one.heard_at).total_seconds() < 60 for one in found.values())
+
+
+async def test_with_many_cases_the_page_shows_the_last_check(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.arrive([event(0)], TODAY)
+    async with desk.pool.acquire() as db:
+        found = await board.freshness(db)
+        assert found.at_this_moment
+        assert found.check is not None
+        assert (found.check.checked, found.check.differing) == (1, 0)
+        monkeypatch.setattr(board, "MOST_RECOUNTED", -1)
+        assert await board.freshness(db) == board.Freshness(found.sources, None, False)
+        await checks.keep(db, 7, 2)
+        await checks.keep(db, 9, 3)
+        found = await board.freshness(db)
+    assert (found.check and found.check[1:], found.at_this_moment) == ((9, 3), False)
 
 
 async def test_what_is_older_than_it_is_kept_is_forgotten(desk: Desk) -> None:

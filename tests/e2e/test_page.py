@@ -293,7 +293,7 @@ async def a_change_is_told_with_its_reason(on: Visit) -> None:
     await expect(on.page.locator("#changes")).to_contain_text(f"净变化+{golden.TOTAL}件")
     cards = on.page.locator("#changes .figures li")
     await expect(cards).to_contain_text([f"新增+{golden.TOTAL + 1}", "改属地或事项1", "更正0", "删除1", "恢复0"])
-    await expect(cards.filter(has_text="删除")).to_contain_text("办件−1")
+    await expect(cards.filter(has_text="删除")).to_contain_text("净−1")
     await cards.filter(has_text="改属地").get_by_role("link").click()
     row = on.page.locator("tbody tr")
     await expect(row).to_have_count(1)

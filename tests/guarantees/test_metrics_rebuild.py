@@ -141,6 +141,11 @@ async def test_drift_is_seen_by_the_schedule_and_set_right_from_the_cases_while_
         # A counter too much, where there is none; and one day's counters gone.
         await stage.execute("insert into metrics.counters values ('retirement', '130602', '2024-01-01', 7, 0, 0, 0, 0, 0, 0, 0, 2)")
         await drifts(2)
+
+        async def kept() -> bool:
+            return await stage.fetchval("select differing from metrics.checks") == 2
+
+        await until(kept, 20)
         found = (await reading.get("/v1/consistency", params={"item": "retirement"})).json()["drift"]
         assert [(row["measure"], row["recount"], row["counter"]) for row in found] == [("handled", 0, 7), ("online", 0, 2)]
         assert (await reading.get("/v1/consistency", params={"item": "newborn"})).json()["drift"] == []

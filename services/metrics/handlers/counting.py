@@ -1,6 +1,7 @@
 """Counting: a partition's records into cases, counters and snapshots, with their offset in one transaction."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from services.metrics.domain.cases import CaseState, merge
@@ -67,7 +68,8 @@ def fold(records: Sequence[CaseRecord]) -> dict[str, dict[str, CaseState]]:
 
 def _latest(states: Iterable[CaseState]) -> int:
     """The latest moment that any of a batch's events was recorded, in microseconds since the epoch."""
-    return max(state[1][-1][0] for state in states)  # by place: every event of every batch passes here
+    # state.events[-1].recorded_at, by places and without a line of Python for each: every case of every batch passes here.
+    return max(map(itemgetter(0), map(itemgetter(-1), map(itemgetter(1), states))))
 
 
 async def count_batch(pool: Pool, park: Park, topic: str, partition: int, expected: int, records: Sequence[Raw]) -> int:

@@ -93,9 +93,10 @@ def audit(
 
 
 def _told(detail: dict[str, Any]) -> str:
-    return " ".join(
-        f"{name}={orjson.dumps(value).decode() if isinstance(value, dict | list) else value}" for name, value in detail.items()
-    )
+    # A digest's beginning is enough to tell two apart; --json has it whole.
+    short = {name: f"{value[:12]}…" if name == "sha256" else value for name, value in detail.items()}
+    told = {name: orjson.dumps(value).decode() if isinstance(value, dict | list) else value for name, value in short.items()}
+    return " ".join(f"{name}={value}" for name, value in told.items())
 
 
 def _of_service(state: State, kept: Kept, since: datetime) -> Iterator[Entry]:

@@ -20,6 +20,7 @@ from deploy.local.parts import ROOT, StackError, base_environment
 from deploy.local.stack import shown
 from deploy.local.state import Secrets, State
 from shared import counties, items
+from shared.audit import whoever_runs_this
 
 console = Console()
 problems = Console(stderr=True)
@@ -126,7 +127,7 @@ def _ask(method: str, path: str, parameters: dict[str, str | None]) -> Any:
     """Asks the metrics api as the operator; leaves with its own words when it refuses."""
     endpoints = _endpoints()
     asked = {name: value for name, value in parameters.items() if value is not None}
-    headers = {"Authorization": f"Bearer {endpoints['operator_token']}"}
+    headers = {"Authorization": f"Bearer {endpoints['operator_token']}", "onething-operator": whoever_runs_this()}
     try:
         with httpx.Client(base_url=endpoints["metrics"], headers=headers, trust_env=False, timeout=PATIENCE_SECONDS) as client:
             answer = client.request(method, path, params=asked)

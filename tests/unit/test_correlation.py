@@ -1,8 +1,11 @@
 """Which ids of callers are kept, which lines are left out, and what is said of keys that change."""
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from shared.correlation import MOST_LINES, _Thinned, request_id_of
+from shared import problems
+from shared.correlation import MOST_LINES, _Thinned, correlate, request_id_of
 from shared.signing import Key, Party
 from shared.signing.changes import KeysChanged, changed_keys
 
@@ -42,3 +45,23 @@ def test_changed_keys_are_told_by_their_prints() -> None:
         KeysChanged("rotates", [three.fingerprint], [one.fingerprint]),
     ]
     assert "AAAA" not in one.fingerprint
+
+
+async def test_a_fault_of_ours_is_a_problem_that_says_which_request_it_was_and_nothing_of_what_was_sent() -> None:
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/broken/{name}")
+    async def broken(name: str) -> None:
+        raise RuntimeError(name)
+
+    correlate(app, "test")
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        answer = await client.get("/broken/somebody", headers={"x-request-id": "r-1"})
+        assert (answer.status_code, answer.headers["x-request-id"]) == (500, "r-1")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.json()["type"], answer.json()["instance"]) == ("urn:onething:problem:fault", "urn:onething:request:r-1")
+        assert "somebody" not in answer.text
+        unknown = await client.get("/somebody", headers={"x-request-id": "r-2"})
+        assert (unknown.status_code, unknown.json()["instance"]) == (404, "urn:onething:request:r-2")

@@ -20,6 +20,7 @@ Unavailable: Final[tuple[type[Exception], ...]] = (
     TimeoutError,
     asyncpg.PostgresError,  # type: ignore[attr-defined]
     asyncpg.InterfaceError,  # type: ignore[attr-defined]
+    asyncpg.InternalClientError,  # type: ignore[attr-defined]  # of a session that was ended while it was being handed back
 )
 """What a database that is away, restarting or refusing raises."""
 

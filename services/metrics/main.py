@@ -41,6 +41,7 @@ from shared.unusable import Limits, MostlyUnusable, option
 log = structlog.get_logger()
 
 FOLD_EVERY_SECONDS = 0.25
+FOLD_AT_LEAST_EVERY_SECONDS = 30.0
 WRITERS = 2
 """Connections of the api for the little that it writes: logins used and ended, notices frozen, counters set right."""
 METADATA_MS = 10_000
@@ -226,11 +227,13 @@ async def _fold_for_ever(pool: postgres.Pool) -> None:
         begun = time.monotonic()
         try:
             await counting.fold_counters(pool)
-        except postgres.Unavailable as error:
-            log.warning("fold_failed", error=type(error).__name__)
+        except Exception as error:
+            # Whatever it was: nobody else folds here, and the totals that are told would stand still for ever.
+            log.warning("fold_failed", error=type(error).__name__, exc_info=not isinstance(error, postgres.Unavailable))
+            begun = time.monotonic()
         # Folding rarely folds more at once, and each counter is written once for all: under load it takes a tenth of one
         # session's time at most.
-        await asyncio.sleep(max(FOLD_EVERY_SECONDS, 9 * (time.monotonic() - begun)))
+        await asyncio.sleep(min(max(FOLD_EVERY_SECONDS, 9 * (time.monotonic() - begun)), FOLD_AT_LEAST_EVERY_SECONDS))
 
 
 async def migrate(settings: Settings) -> list[str]:

@@ -126,15 +126,23 @@ class _Correlated:
                     serving.answered(method, _route(scope), status)
                 if status >= 400:
                     self._tell(asked, method, _route(scope), status)
+                elif serving is not None and serving.kept:
+                    log.info("request_traced", **self._told(asked, method, _route(scope), status))
 
     def _tell(self, asked: Asked, method: str, route: str | None, status: int) -> None:
         unsaid = self._lines.next()
         if unsaid is None:
             return
-        told: dict[str, Any] = {"service": self._service, "method": method, "route": route, "status": status}
-        told |= {"problem": asked.problem, "party": asked.party, "unsaid": unsaid or None}
-        say = log.warning if status >= 500 else log.info
-        say("request_refused" if status < 500 else "request_failed", **{k: v for k, v in told.items() if v is not None})
+        told = self._told(asked, method, route, status) | ({"unsaid": unsaid} if unsaid else {})
+        if status < 500:
+            log.info("request_refused", **told)
+        else:
+            log.warning("request_failed", **told)
+
+    def _told(self, asked: Asked, method: str, route: str | None, status: int) -> dict[str, Any]:
+        told = {"service": self._service, "method": method, "route": route, "status": status}
+        told |= {"problem": asked.problem, "party": asked.party}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 def _route(scope: Scope) -> str | None:

@@ -72,6 +72,10 @@ class Serving:
         self._span = span
 
     @property
+    def kept(self) -> bool:
+        return self._span.is_recording()
+
+    @property
     def response(self) -> bytes:
         return _written(self._span.get_span_context())
 

@@ -123,6 +123,8 @@ def seen_at_intake(collector: Collector, topics: Topics, intake: RunningService)
     assert request.name == "POST /v1/senders/{sender_id}/events"
     assert (request.attributes["onething.party"], request.attributes["http.route"]) == (SENDER, "/v1/senders/{sender_id}/events")
     assert "onething.party" not in by_status["401"].attributes
+    (line,) = lines(intake, "request_traced")
+    assert (line["trace_id"], line["request_id"], line["party"], line["status"]) == (TRACE, "my-own.id", SENDER, 202)
     (publish,) = collector.of("intake-api", "publish ")
     assert (publish.trace, publish.parent) == (TRACE, request.span)
     assert publish.attributes[f"onething.messages.{topics.parked}"] == "1"

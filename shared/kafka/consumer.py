@@ -218,6 +218,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
         if self.halted is not None:
             await asyncio.sleep(1)
             return
+        new: list[TopicPartition] = []
         # A fetched batch holds each partition's records side by side.
         for number, of_partition in itertools.groupby(batch, key=attrgetter("partition")):
             partition = TopicPartition(self.topic, number)
@@ -226,7 +227,8 @@ class PartitionConsumer(ConsumerRebalanceListener):
             else:
                 # First records since the partition came to us, or since a failure. They may have been fetched from
                 # another position than ours, so they are let go and fetched again.
-                await self._begin(partition)
+                new.append(partition)
+        await asyncio.gather(*map(self._begin, new))
         if len(batch) < self._most // 8:
             await asyncio.sleep(GATHER_SECONDS)
         async with self._progress:
@@ -337,24 +339,34 @@ class PartitionConsumer(ConsumerRebalanceListener):
         Raises:
             Halt: the log does not have it, or is another log.
         """
-        position = await self._handler.position(partition, await topic_id(self._consumer, self.topic))
-        self._has_store = position is not None
-        begins = (await self._consumer.beginning_offsets([partition]))[partition]
-        if position is None:
-            committed = await self._consumer.committed(partition)
-            return int(begins if committed is None else committed)
-        ends = (await self._consumer.end_offsets([partition]))[partition]
-        if position < begins:
-            raise Halt(
-                f"the next offset wanted is {position}, but the log begins at {begins}: events were removed before they were"
-                " counted. Restore the topic, or rebuild from a copy of the log"
-            )
-        if position > ends:
-            raise Halt(
-                f"the next offset wanted is {position}, but the log ends at {ends}: this is another or a cut topic. Restore it,"
-                " or rebuild from the log that is there"
-            )
-        return position
+        found = (await self._look_up([partition]))[partition]
+        if isinstance(found, Halt):
+            raise found
+        return found
+
+    async def _look_up(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | Halt]:
+        """The position of each, or why it cannot go on. All in one go: what is asked of a broker waits behind the fetch under way,
+        up to half a second each time."""
+        known = await topic_id(self._consumer, self.topic)
+        found: dict[TopicPartition, int | Halt | None] = {}
+        for partition in partitions:
+            try:
+                found[partition] = await self._handler.position(partition, known)
+            except Halt as halt:
+                found[partition] = halt
+        self._has_store = None not in found.values()
+        begins = await self._consumer.beginning_offsets(list(partitions))
+        ends = await self._consumer.end_offsets(list(partitions))  # after the positions, which rise
+        return {
+            partition: await self._committed(partition, begins[partition])
+            if position is None
+            else _within(position, begins[partition], ends[partition])
+            for partition, position in found.items()
+        }
+
+    async def _committed(self, partition: TopicPartition, begins: int) -> int:
+        committed = await self._consumer.committed(partition)
+        return int(begins if committed is None else committed)
 
     async def _audit_for_ever(self) -> None:
         """Compares the positions of quiet partitions with those that are stored.
@@ -364,15 +376,17 @@ class PartitionConsumer(ConsumerRebalanceListener):
         """
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
-            for partition, believed in list(self._positions.items()):
-                try:
-                    stored = await self._checked_position(partition)
-                except Halt as halt:
-                    self._halt(partition, halt)
+            positions = dict(self._positions)
+            try:
+                found = await self._look_up(list(positions)) if positions else {}
+            except Exception as error:
+                log.info("audit_failed", topic=self.topic, error=type(error).__name__)
+                continue
+            for partition, stored in found.items():
+                if isinstance(stored, Halt):
+                    self._halt(partition, stored)
                     return
-                except Exception as error:
-                    log.info("audit_failed", topic=self.topic, error=type(error).__name__)
-                    break
+                believed = positions[partition]
                 lane = self._lanes.get(partition)
                 quiet = lane is None or (lane.task is None and not lane.waiting)
                 if quiet and stored != believed and self._positions.get(partition) == believed and self._has_store:
@@ -380,7 +394,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
                         "commits_taken_back", topic=self.topic, partition=partition.partition, believed=believed, stored=stored
                     )
                     del self._positions[partition]
-                    await self._return(partition, 0.0)
+                    self._spawn(self._return(partition, 0.0))
 
     async def _measure_for_ever(self) -> None:
         """Shows how far each of our partitions is, halted ones too: theirs is the position that is stored."""
@@ -433,3 +447,20 @@ class PartitionConsumer(ConsumerRebalanceListener):
         except TimeoutError:
             log.warning("drain_cut", topic=self.topic, seconds=DRAIN_SECONDS)
         await self.commit()
+
+
+def _within(position: int | Halt, begins: int, ends: int) -> int | Halt:
+    """``position`` where the log has it."""
+    if isinstance(position, Halt):
+        return position
+    if position < begins:
+        return Halt(
+            f"the next offset wanted is {position}, but the log begins at {begins}: events were removed before they were"
+            " counted. Restore the topic, or rebuild from a copy of the log"
+        )
+    if position > ends:
+        return Halt(
+            f"the next offset wanted is {position}, but the log ends at {ends}: this is another or a cut topic. Restore it,"
+            " or rebuild from the log that is there"
+        )
+    return position

@@ -65,9 +65,9 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 async def prune_for_ever(pool: Pool, clock: Clock) -> None:
     """Forgets what is older than :data:`KEPT_DAYS`, every hour until cancelled. Several workers doing so harm nothing."""
     while True:
-        await asyncio.sleep(PRUNE_SECONDS)
         try:
             async with pool.acquire() as db:
                 await store.prune(db, business_day(clock()) - timedelta(days=KEPT_DAYS))
         except Unavailable as error:
             log.warning("journal_not_pruned", error=type(error).__name__)
+        await asyncio.sleep(PRUNE_SECONDS)

@@ -64,17 +64,23 @@ def _json(file: Path) -> Any:
     return json.loads(file.read_bytes())
 
 
-def _of_service(service: Service, folder: Path) -> tuple[Any, Any]:
-    """OpenAPI and AsyncAPI of a service's api, which is put together and never started."""
-    import asyncio
+def api_of(service: Service, folder: Path) -> Any:
+    """A service's api, which is put together and never started; ``folder`` gets the files that it reads."""
     import importlib
-
-    import httpx
 
     main = importlib.import_module(f"services.{service}.main")
     settings = importlib.import_module(f"services.{service}.settings")
     with _variables(environment(service, 80, _needs(folder))):
-        app = main.build_api(settings.Settings())
+        return main.build_api(settings.Settings())
+
+
+def _of_service(service: Service, folder: Path) -> tuple[Any, Any]:
+    """OpenAPI and AsyncAPI of a service's api."""
+    import asyncio
+
+    import httpx
+
+    app = api_of(service, folder)
 
     async def asyncapi() -> Any:
         # Asked as a reader asks it: the route is part of the contract. It needs nothing that a lifespan brings.

@@ -18,6 +18,7 @@ from services.metrics.domain.access import RULES, Needs
 from services.metrics.domain.sessions import digest
 from services.metrics.handlers import counting
 from services.metrics.handlers.counting import RawRecord
+from services.metrics.http import stream
 from services.metrics.main import build_api
 from services.metrics.settings import Settings
 from shared import counties, headers, postgres
@@ -339,6 +340,15 @@ async def test_a_countys_token_sees_its_rows_and_the_citys_sums_and_never_what_s
         assert events.count("event: county-metric") == 1
         _, events = await streamed(app, "/v1/stream", {"from_offset": "0"}, reader)
         assert events.count("event: county-metric") == 2
+
+
+async def test_who_follows_is_asked_again_who_they_are(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "LONGEST_SECONDS", 0.0)
+    reader = {"authorization": f"Bearer {TOKENS['reader']}"}
+    _, events = await streamed(app, "/v1/stream", {"from_offset": "0"}, reader)
+    assert events.count("event: county-metric") == 2, "what there is comes first"
+    assert events.rstrip().splitlines()[-2:][0] == "event: cut"
+    assert '"reason":"again"' in events
 
 
 async def test_what_is_anothers_is_refused_and_a_case_of_another_county_is_unknown(app: FastAPI) -> None:

@@ -25,6 +25,8 @@ SLOW_SECONDS: Final = 10.0
 """How long a client may leave what it is sent unread before it is cut."""
 GRACE_SECONDS: Final = 20.0
 """How long one that was cut may take to read why."""
+LONGEST_SECONDS: Final = 900.0
+"""How long one connection lasts: who comes again is asked again who they are, so that a token that is gone follows no longer."""
 COMES_AGAIN_MS: Final = 2_000
 RETRY_SECONDS: Final = 5
 _OFFSET: Final = re.compile(r"[0-9]{1,18}")
@@ -110,6 +112,7 @@ class EventStream(Response):
         self._position = hub.until if position is None else position
         self._county = county
         self._item = item
+        self._ends_at = asyncio.get_running_loop().time() + LONGEST_SECONDS
         self._send: Callable[[Message], Awaitable[None]]
         self._sent_at = 0.0
 
@@ -139,6 +142,9 @@ class EventStream(Response):
                 turn = self._hub.turn
                 await self._put_news()
                 if self._position >= self._hub.until and self._life == self._hub.life.number:
+                    if asyncio.get_running_loop().time() >= self._ends_at:
+                        await self._cut("again", "connect again with your last id: nothing is missed, and it is asked who you are")
+                        return
                     await turn.wait()
             await self._cut("stopping", "this process ends: connect again, another one goes on from your last id")
         except Slow:

@@ -43,29 +43,38 @@ class MigrationError(Exception):
     """The database and the folder of migrations disagree; the message says how and what to do."""
 
 
-async def open_pool(dsn: str, *, application: str, size: int = 8, **server_settings: str) -> Pool:
+async def open_pool(dsn: str, *, application: str, size: int = 8, stateless: bool = False, **server_settings: str) -> Pool:
     """A pool whose sessions name themselves ``application`` and have ``server_settings``.
+
+    ``stateless``: no use of it leaves anything in its session (a lock beyond the transaction, a setting, a cursor), so that
+    nothing is taken back after each, which is a round trip.
 
     Raises:
         OSError, asyncpg.PostgresError: the database does not answer or refuses.
     """
-    return await _pool(dsn, application, 1, size, server_settings)
+    return await _pool(dsn, application, 1, size, server_settings, stateless)
 
 
 async def open_pool_unasked(dsn: str, *, application: str, size: int = 8, **server_settings: str) -> Pool:
     """As :func:`open_pool`, but it opens while the database is away too: each use finds out whether it answers."""
-    return await _pool(dsn, application, 0, size, server_settings)
+    return await _pool(dsn, application, 0, size, server_settings, stateless=False)
 
 
-async def _pool(dsn: str, application: str, least: int, most: int, server_settings: Mapping[str, str]) -> Pool:
+async def _pool(dsn: str, application: str, least: int, most: int, server_settings: Mapping[str, str], stateless: bool) -> Pool:
     settings = {"application_name": application, **server_settings}
-    pool: Pool = await asyncpg.create_pool(dsn, min_size=least, max_size=most, server_settings=settings, command_timeout=60)
+    pool: Pool = await asyncpg.create_pool(
+        dsn, min_size=least, max_size=most, server_settings=settings, command_timeout=60, reset=_left_alone if stateless else None
+    )
     # Asked when it is scraped. Of two pools of one name, the one that was opened last is shown.
     for state, number in {
         "busy": lambda: pool.get_size() - pool.get_idle_size(), "idle": pool.get_idle_size, "most": pool.get_max_size,
     }.items():  # fmt: skip
         meters.CONNECTIONS.labels(application, state).set_function(number)
     return pool
+
+
+async def _left_alone(_: object) -> None:
+    """Instead of taking back what a session was given: a transaction that is open is rolled back all the same."""
 
 
 async def listen(dsn: str, channel: str, heard: Callable[[], None], listening: Callable[[bool], None], *, application: str) -> None:

@@ -84,10 +84,10 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
         dsn = settings.postgres_dsn.get_secret_value()
         async with contextlib.AsyncExitStack() as opened:
             if settings.postgres_reader_dsn is None:
-                pools.append(await postgres.open_pool(dsn, application="metrics-api", size=settings.pool_size))
+                pools.append(await postgres.open_pool(dsn, application="metrics-api", size=settings.pool_size, stateless=True))
             else:
                 reading = settings.postgres_reader_dsn.get_secret_value()
-                pools.append(await postgres.open_pool(reading, application="metrics-api", size=settings.pool_size))
+                pools.append(await postgres.open_pool(reading, application="metrics-api", size=settings.pool_size, stateless=True))
                 pools.append(await postgres.open_pool_unasked(dsn, application="metrics-api-writes", size=WRITERS))
             for pool in pools:
                 await opened.enter_async_context(pool)
@@ -166,6 +166,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
                 dsn,
                 application="metrics-worker",
                 size=settings.pool_size,
+                stateless=True,
                 synchronous_commit="off",
                 idle_in_transaction_session_timeout="5s",
             ) as pool,

@@ -41,7 +41,7 @@ AGE_BUCKETS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0,
 """Freshness is promised in fractions of a second (1.5 s from the push to the page); a backlog is read in minutes and hours."""
 
 # A series `…_created` beside each of a counter's and a histogram's would double what is scraped, and nothing asks for it.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)

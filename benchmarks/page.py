@@ -98,7 +98,7 @@ async def run(plan: Plan, step: Step) -> dict[str, Any]:
 @asynccontextmanager
 async def _pushing(plan: Plan, stage: Stage, edge: Edge, seconds: float) -> AsyncIterator[None]:
     """Within it, events come in; what is inside must be done before they end."""
-    given = {
+    given: dict[str, Any] = {
         "how": "open", "url": edge.running.url, "path": edge.paths["batches"], "secret": edge.secret, "batch": plan.batch,
         "requests": 400, "connections": 16, "per_second": plan.per_second / plan.batch, "seconds": seconds, "seed": plan.seed,
         "servers": {},

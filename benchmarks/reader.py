@@ -56,7 +56,7 @@ class Reads:
         self.free: dict[str, asyncio.Queue[Connection]] = {kind: asyncio.Queue() for kind in KINDS}
         self.stopping = asyncio.Event()
 
-    def answered(self, connection: Connection, request: Request, status: int, _: float) -> None:
+    def answered(self, connection: Connection, request: Request, status: int, __: float) -> None:
         took = time.perf_counter() - self.due.pop(connection)
         kind, _, dearest = request.name.partition("|")
         self.statuses[status] += 1

@@ -13,6 +13,7 @@ import pytest
 from deploy.local.broker import KAFKA_VERSION, Broker, ensure_jars
 from deploy.local.database import Database, binaries, identity
 from deploy.local.parts import StackError, free_ports, start, stop, until_ready
+from shared.postgres import Unavailable
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_a_cluster_survives_half_making_killing_and_a_borrowed_pid(folder:
         assert part.before_restart is not None
         await asyncio.to_thread(part.before_restart)
         assert f"session {session.get_server_pid()} of the killed server" in part.log.read_text()
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(Unavailable):
             await working
         process = start(part)
         await until_ready(part, process, 30)

@@ -134,8 +134,8 @@ class Installing:
 
 
 async def installing(db: Connection, as_of: date, county: str | None = None) -> Installing:
-    """The part of the page on installations: the city's figures; the lists of one unit or all."""
-    found = await installations.figures(db, as_of=as_of, county=None, service=None)
+    """The part of the page on installations, of one unit or all."""
+    found = await installations.figures(db, as_of=as_of, county=county, service=None)
     asked: dict[str, Any] = {"as_of": as_of, "county": county, "after": None}
     overdue = await installations.listed(db, "overdue", service=None, company=None, limit=20, **asked)
     joint = await installations.joint(db, "open", limit=MOST_JOINT, **asked)

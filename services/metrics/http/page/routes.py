@@ -95,7 +95,7 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
         standing = await board.standing(db, chosen)
         trend = await board.trend(db, chosen, unit)
         located = await halls.co_location(db, chosen.until)
-        shown = {
+        shown: dict[str, Any] = {
             "s": standing, "trend": trend, "chart": chart(trend, chosen.measure),
             "peers": await board.peers(db, chosen, standing.ranking),
             "changes": await board.changes(db, chosen, unit), "fresh": await board.freshness(db),
@@ -103,7 +103,8 @@ async def home(request: Request, access: Granted, today: Today) -> Response:
             "installing": await board.installing(db, chosen.until, unit),
             "idle": await halls.idle_windows(db, chosen.until.replace(day=1), chosen.until),
         }  # fmt: skip
-        return text("home.html", it=chosen, own=unit, **limited(shown, unit))
+        seen = limited(shown, unit)
+        return text("home.html", it=chosen, own=unit, **{**seen, "peers": [group for group in seen["peers"] if group.rows]})
 
     return await answered(request, access, ("home", chosen), make)
 

@@ -112,9 +112,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
     secure = settings.page_url.startswith("https://")
     headers.install(app, https=secure)
     answer_while_away(app)
-    app.state.access = Access(
-        lambda: pools[0], lambda: pools[-1], clock, identity_of(settings), answers, secure=secure, page_url=settings.page_url
-    )
+    app.state.access = Access(lambda: pools[0], lambda: pools[-1], clock, identity_of(settings), answers, secure=secure)
     app.state.hub = hub
     web.when_stopping(app, hub.stop)
     app.include_router(figures.router)

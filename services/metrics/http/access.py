@@ -30,7 +30,6 @@ class Access:
     answers: StandingAnswers
     secure: bool = False
     """Whether people reach the page by HTTPS."""
-    page_url: str = ""
 
 
 # What routes depend on is async throughout: the framework would ask anything else on a thread of its own.

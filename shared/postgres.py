@@ -127,6 +127,7 @@ async def committing(db: Connection) -> AsyncIterator[None]:
         except BaseException:
             await transaction.rollback()
             raise
+        tracing.committed_soon()
         with tracing.span("commit"):
             await transaction.commit()
 

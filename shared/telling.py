@@ -58,8 +58,11 @@ class StatePublisher:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _publish_traced(self, db: Connection) -> int:
-        with tracing.telling(self._what):
-            return await self._publish_some(db)
+        with tracing.telling(self._what) as told:
+            count = await self._publish_some(db)
+            if told is not None:
+                told.count = count
+            return count
 
     async def _publish_for_ever(self, db: Connection) -> None:
         while True:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
-    from shared.tracing.live import Live, Serving
+    from shared.tracing.live import Live, Serving, Telling
 
 HEADER: Final = "traceparent"
 """The header of requests and of Kafka's records that names the trace (W3C Trace Context)."""
@@ -88,8 +88,14 @@ def processing(topic: str, partition: int, records: Sequence[Headed]) -> Abstrac
     return _OFF if _live is None else _live.processing(topic, partition, records)
 
 
-def telling(what: str) -> AbstractContextManager[Any]:
-    """The span of telling of what batches have changed since the last time, with links to them; none where nothing was traced."""
+def committed_soon() -> None:
+    """Notes that the work under way is about to be committed, for whoever tells of it."""
+    if _live is not None:
+        _live.committed_soon()
+
+
+def telling(what: str) -> "AbstractContextManager[Telling | None]":
+    """The span of telling of what batches have just changed, with links to them; none where nothing was traced, or nothing told."""
     return _OFF if _live is None else _live.telling(what)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -25,6 +25,7 @@ from opentelemetry.trace import (
     format_trace_id,
     get_current_span,
     set_span_in_context,
+    use_span,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -35,7 +36,9 @@ log = structlog.get_logger()
 MOST_LINKS: Final = 32
 """Of one batch: more would say nothing more, and cost a span each."""
 
-_OFF: Final[AbstractContextManager[None]] = nullcontext()
+UNTOLD_SECONDS: Final = 2.0
+"""For how long what is told may be of a batch: whether a look came before or after its commit is not known more exactly."""
+
 _READ: Final = TraceContextTextMapPropagator().extract
 
 
@@ -91,6 +94,15 @@ class Serving:
             self._span.set_status(Status(StatusCode.ERROR))
 
 
+class Telling:
+    """One look at what waits to be told. ``count`` is how much was."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Live:
     """The provider of one process."""
 
@@ -103,7 +115,7 @@ class Live:
         exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("onething")
-        self._untold: deque[Link] = deque(maxlen=MOST_LINKS)
+        self._untold: deque[tuple[float, Link]] = deque(maxlen=MOST_LINKS)
 
     def close(self) -> None:
         self._provider.shutdown()
@@ -173,7 +185,6 @@ class Live:
             yield
             if not batch.trace_flags.sampled:
                 return
-            self._untold.append(Link(batch))
             traces = sorted({format_trace_id(origin.trace_id) for origin in origins})
             log.info("batch_traced", topic=topic, partition=partition, first=records[0].offset, records=len(records), traces=traces)
         for origin in origins:
@@ -184,12 +195,24 @@ class Live:
             )
             taken.end()
 
-    def telling(self, what: str) -> AbstractContextManager[Any]:
+    def committed_soon(self) -> None:
+        context = get_current_span().get_span_context()
+        if context.trace_flags.sampled:
+            self._untold.append((time.monotonic(), Link(context)))
+
+    @contextmanager
+    def telling(self, what: str) -> Iterator[Telling | None]:
+        while self._untold and time.monotonic() - self._untold[0][0] > UNTOLD_SECONDS:
+            self._untold.popleft()
         if not self._untold:
-            return _OFF
-        links = list(self._untold)
-        self._untold.clear()
-        return self.span(f"tell {what}", context=Context(), links=links)
+            yield None
+            return
+        made = self._tracer.start_span(f"tell {what}", Context(), links=[link for _, link in self._untold])
+        told = Telling()
+        with use_span(made, record_exception=False, set_status_on_exception=False):
+            yield told
+        if told.count:
+            made.end()  # one that told of nothing is never ended, and so never sent
 
     def ids(self) -> Mapping[str, str]:
         context = get_current_span().get_span_context()

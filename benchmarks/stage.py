@@ -152,7 +152,8 @@ class Stage:
             senders_file=nowhere, companies_file=nowhere, reader_token=self.reader_token, operator_token="",
         )  # fmt: skip
         log = self.folder / f"metrics-{process}-{topics.prefix}.log"
-        part = service_part("metrics", process, port, log, environment("metrics", port, needs))
+        variables = environment("metrics", port, needs) | {"ONETHING_READS_PER_SECOND": "0"}  # one reader asks for many here
+        part = service_part("metrics", process, port, log, variables)
         async with started(part) as popen:
             yield Running(part, popen, f"http://{LOOPBACK}:{port}")
 

@@ -59,7 +59,7 @@ class Settings(KafkaSettings, TracingSettings, BaseSettings):
     oidc_default_scope: Scope | None = None
     """Of those for whom the claim has no word of ours; without it they may see nothing."""
     pool_size: int = 8
-    batch_records: int = 6_000
+    batch_records: int = 5_000
     most_unusable: float = Field(0.5, ge=0, le=1)
     """The share of a batch above which the worker halts instead of parking it; 1 lets everything be parked."""
     most_unusable_in_a_row: int = Field(200, ge=0)

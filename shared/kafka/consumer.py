@@ -139,6 +139,8 @@ class PartitionConsumer(ConsumerRebalanceListener):
         self._metering = Metering(topic, group)
         self._most = max_records
         self._positions: dict[TopicPartition, int] = {}
+        self._sought: dict[TopicPartition, int] = {}
+        """Whence partitions are fetched of which no record has come yet; a position in ``_positions`` goes before it."""
         self._failures: dict[TopicPartition, int] = {}
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._held = 0
@@ -195,6 +197,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         for partition in revoked:
             self._positions.pop(partition, None)
+            self._sought.pop(partition, None)
         try:
             await asyncio.wait_for(self._drained(revoked), DRAIN_SECONDS)
         except TimeoutError:
@@ -312,6 +315,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
             position = await self._checked_position(partition)
             if partition in self._consumer.assignment() and partition not in self._positions:
                 self._consumer.seek(partition, position)
+                self._sought[partition] = position
             if partition in self._consumer.paused():
                 self._consumer.resume(partition)
         except Halt as halt:
@@ -332,6 +336,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
             if partition in self._consumer.assignment():
                 self._consumer.seek(partition, position)
                 self._positions[partition] = position
+                self._sought.pop(partition, None)
 
     async def _checked_position(self, partition: TopicPartition) -> int:
         """The position to go on from.
@@ -376,7 +381,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
         """
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
-            positions = dict(self._positions)
+            positions = {**self._sought, **self._positions}
             try:
                 found = await self._look_up(list(positions)) if positions else {}
             except Exception as error:
@@ -389,11 +394,12 @@ class PartitionConsumer(ConsumerRebalanceListener):
                 believed = positions[partition]
                 lane = self._lanes.get(partition)
                 quiet = lane is None or (lane.task is None and not lane.waiting)
-                if quiet and stored != believed and self._positions.get(partition) == believed and self._has_store:
+                now = self._positions.get(partition, self._sought.get(partition))
+                if quiet and stored != believed and now == believed and self._has_store:
                     log.warning(
                         "commits_taken_back", topic=self.topic, partition=partition.partition, believed=believed, stored=stored
                     )
-                    del self._positions[partition]
+                    self._positions.pop(partition, None)
                     self._spawn(self._return(partition, 0.0))
 
     async def _measure_for_ever(self) -> None:

@@ -100,7 +100,7 @@ async def _pushing(plan: Plan, stage: Stage, edge: Edge, seconds: float) -> Asyn
     """Within it, events come in; what is inside must be done before they end."""
     given: dict[str, Any] = {
         "how": "open", "url": edge.running.url, "path": edge.paths["batches"], "secret": edge.secret, "batch": plan.batch,
-        "requests": 400, "connections": 16, "per_second": plan.per_second / plan.batch, "seconds": seconds, "seed": plan.seed,
+        "requests": 400, "connections": 64, "per_second": plan.per_second / plan.batch, "seconds": seconds, "seed": plan.seed,
         "servers": {},
     }  # fmt: skip
     pushing = asyncio.create_task(stage.measured("pusher", given, 2 * seconds + 60))
@@ -110,7 +110,7 @@ async def _pushing(plan: Plan, stage: Stage, edge: Edge, seconds: float) -> Asyn
         raise BenchError("the pushes ended before what was measured meanwhile")
     measured = await pushing
     if set(measured["statuses"]) != {"202"} or measured["late"]:
-        raise BenchError(f"the pushes were answered {measured['statuses']}, {measured['late']} were late: 202 alone is right here")
+        raise BenchError(f"the pushes were answered {measured['statuses']}, {measured['late']} not sent: 202 alone is right here")
 
 
 async def _ranked(plan: Plan, stage: Stage, api: Running) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from services.utilities.domain import steps as in_time
-from services.utilities.domain.limits import DueStep, TimeLimits, next_due
+from services.utilities.domain.limits import DueStep, TimeLimits, outlook
 from services.utilities.domain.registers import Event, State, newest_version
 from services.utilities.domain.steps import REPEATING, Timing, iso
 from services.utilities.domain.wire import InstallationData
@@ -123,7 +123,7 @@ def describe(state: Known, limits: TimeLimits) -> Description:
         told["step"] = next(reversed(steps))
     if next_step is not None:
         told |= {"next_step": next_step, "waits_on": waits_on}
-    due = next_due(due_steps)
+    due = outlook(due_steps).due
     told["provisional"] = due is not None and due.provisional
     if due is not None:
         told |= {"due_step": due.step, **_days(due_on=due.due_on, due_soon_from=due.due_soon_from)}

@@ -240,15 +240,6 @@ def _gaps(season: Season, since: int, years: int) -> Pauses:
     return tuple(season.gaps(since, years))
 
 
-def next_due(steps: Sequence[DueStep]) -> DueStep | None:
-    """Of those that run, the one that is due first; ``None`` where none has a due day."""
-    found: DueStep | None = None
-    for step in steps:
-        if step[5] is None and step[3] is not None and (found is None or (step[3], step[0]) < (found[3], found[0])):
-            found = step
-    return found
-
-
 class Lateness(NamedTuple):
     """When limits that have ended were overdue: on no day before ``begins``, on none from ``ends`` on; ordinals."""
 
@@ -256,12 +247,24 @@ class Lateness(NamedTuple):
     ends: int
 
 
-def past_lateness(steps: Sequence[DueStep]) -> Lateness | None:
-    """The span of days within which ended limits were overdue; ``None`` where none was."""
-    begins = ends = None
+class Outlook(NamedTuple):
+    """Of the limits that run, the one that is due first; and when those that have ended were overdue. ``None``: none."""
+
+    due: DueStep | None
+    late: Lateness | None
+
+
+def outlook(steps: Sequence[DueStep]) -> Outlook:
+    """What an installation's limits come to."""
+    first: DueStep | None = None
+    late: Lateness | None = None
     for step in steps:
-        due, ended = step[3], step[5]
-        if due is not None and ended is not None and due + 1 < ended:
-            begins = due + 1 if begins is None else min(begins, due + 1)
-            ends = ended if ends is None else max(ends, ended)
-    return None if begins is None or ends is None else Lateness(begins, ends)
+        name, _, _, due, _, ended, _ = step
+        if due is None:
+            continue
+        if ended is None:
+            if first is None or (due, name) < (first[3], first[0]):
+                first = step
+        elif due + 1 < ended:
+            late = Lateness(due + 1, ended) if late is None else Lateness(min(late[0], due + 1), max(late[1], ended))
+    return Outlook(first, late)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from services.utilities.domain.limits import DueStep, next_due, past_lateness
+from services.utilities.domain.limits import DueStep, outlook
 from services.utilities.domain.steps import Timing, iso
 from shared.postgres import Connection
 
@@ -35,7 +35,7 @@ def dump_timing(timing: Timing) -> str:
 
 def due_row(number: int, steps: list[DueStep]) -> DueRow | None:
     """The row of installation ``number``; ``None`` where no limit runs and none was overrun."""
-    due, late = next_due(steps), past_lateness(steps)
+    due, late = outlook(steps)
     if due is None and late is None:
         return None
     late_from, late_until = (None, None) if late is None else map(_day, late)
@@ -80,7 +80,7 @@ async def replace_all(db: Connection, lines: AsyncIterator[bytes]) -> None:
 
 def due_line(number: int, steps: list[DueStep]) -> str | None:
     """The row of :func:`due_row` as a line of COPY's text format."""
-    due, late = next_due(steps), past_lateness(steps)
+    due, late = outlook(steps)
     if due is None and late is None:
         return None
     late_text = "\\N\t\\N" if late is None else f"{iso(late[0])}\t{iso(late[1])}"
@@ -99,7 +99,7 @@ async def timings(db: Connection, write: Any) -> None:
 def load_timings(lines: bytes) -> Iterator[tuple[int, Timing]]:
     """Whole lines of :func:`timings`, with ids; all at once, for a line costs more than what stands in it."""
     for number, service, kind, days, *pauses in orjson.loads(b"[" + lines.rstrip(b"\n").replace(b"\n", b",") + b"]"):
-        yield number, Timing(service, kind, days, tuple((begin, end) for begin, end in pauses) if pauses else ())
+        yield number, Timing(service, kind, days, tuple(map(tuple, pauses)) if pauses else ())
 
 
 class Overdue(NamedTuple):

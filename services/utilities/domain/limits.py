@@ -173,8 +173,12 @@ class TimeLimits:
                 since = days[start]
                 if since is None:
                     break
-                later = [day for day in days[place:] if day is not None]
-                ended = max(min(later), since) if later else None
+                ended = None
+                for day in days[place:]:
+                    if day is not None and (ended is None or day < ended):
+                        ended = day
+                if ended is not None and ended < since:
+                    ended = since
                 stops = pauses
                 if season is not None:
                     gaps = self._gaps(season, since, 2 + left // 50)

@@ -1,7 +1,9 @@
 """Tokens of each scope against each route of the reading side, with a real PostgreSQL and a real Kafka behind it."""
 
 import asyncio
+import html
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -378,7 +380,12 @@ async def test_what_is_anothers_is_refused_and_a_case_of_another_county_is_unkno
         for path, params in PAGES_OF_OTHERS:
             answer = await page.get(path, params=params)
             assert (answer.status_code, "本县" in answer.text) == (422, True), path
-        assert '<strong id="total">8</strong>' in (await page.get("/")).text, "the city's sum, which opens to no list of theirs"
+        home = (await page.get("/")).text
+        assert '<strong id="total">8</strong>' in home, "the city's sum, which opens to no list of theirs"
+        links = sorted(set(re.findall(r'href="(/[^"#]*)', home)))
+        opened = {link: (await page.get(html.unescape(link))).status_code for link in links}
+        assert set(opened.values()) == {200}, "what the page leads to opens"
+        assert len(links) > 5
         assert "没有这个办件" in (await page.get(f"/cases/{SOURCE}/{OTHER}-1")).text
         assert (await page.get("/v1/ranking", params=D)).json()["limited_to"] == OWN, "as by token"
         assert (await page.post("/v1/rebuild")).status_code == 401, "and changes nothing"

@@ -1,7 +1,12 @@
 """Due dates in the database: asked for any day, derived anew by other limits, and told anew piece by piece."""
 
+import os
 import random
+import subprocess
+import sys
+import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import orjson
 import pytest
@@ -48,7 +53,11 @@ async def test_who_is_overdue_on_any_day_is_asked_of_what_is_stored(database: Te
             assert late, "a day on which nobody is overdue proves nothing"
 
 
-async def test_other_limits_derive_every_date_anew_and_tell_what_changed(database: TestDatabase) -> None:
+@pytest.mark.parametrize("piece_bytes", [deriving.PIECE_BYTES, 2000], ids=["in the worker", "by helpers"])
+async def test_other_limits_derive_every_date_anew_and_tell_what_changed(
+    piece_bytes: int, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deriving, "PIECE_BYTES", piece_bytes)
     events = oracle.season(22, PAIRS, installations=700)
     looser = LIMITS.configuration.model_copy(
         update={"limit": tuple(rule.model_copy(update={"working_days": 40}) for rule in LIMITS.configuration.limit)}
@@ -89,3 +98,40 @@ async def test_other_limits_derive_every_date_anew_and_tell_what_changed(databas
             while await deriving.retell(db, LIMITS, NOW):
                 pass
         assert await stored(database.admin_dsn) == before
+
+
+def test_a_helper_ends_when_the_worker_that_it_helps_is_killed() -> None:
+    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert worker.stdout is not None
+        helper = int(worker.stdout.readline())
+        os.kill(helper, 0)
+        worker.kill()
+        worker.wait()
+        until = time.monotonic() + 10
+        while _runs(helper):
+            assert time.monotonic() < until, "the helper waits for ever for a worker that is no more"
+            time.sleep(0.05)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+WORKER = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from services.utilities.handlers.due import be_helper
+from tests.utilities_support import LIMITS
+
+helpers = ProcessPoolExecutor(1, get_context("spawn"), be_helper, (LIMITS.configuration, LIMITS.calendar))
+print(helpers.submit(os.getpid).result(), flush=True)
+time.sleep(60)
+"""
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

@@ -15,6 +15,25 @@ PATIENCE_SECONDS: Final = 600.0
 _MEASURE_COLUMNS: Final = ", ".join(MEASURES)
 _OF: Final = "($1::text is null or item = $1) and ($2::text is null or county = $2)"
 
+_SUMS: Final = ", ".join(f"sum({m})::bigint as {m}" for m in MEASURES)
+
+
+def _differing(recounted: str, counted: str, *key: str) -> str:
+    """A row for each measure in which two queries differ that give a row a key with a column for each measure.
+
+    Rows are compared whole: millions that are equal are never spread out to one row a measure.
+    """
+    both = (f"({', '.join(f'{side}.{m}' for m in MEASURES)})" for side in ("r", "c"))
+    measures = ", ".join(f"('{m}', coalesce(r.{m}, 0), coalesce(c.{m}, 0))" for m in MEASURES)
+    day = "day" if "day" in key else "null::date as day"
+    return f"""
+    select item, county, {day}, measure, recount, counter
+    from ({recounted}) as r full join ({counted}) as c using ({", ".join(key)}),
+        lateral (values {measures}) as v (measure, recount, counter)
+    where {" is distinct from ".join(both)} and recount <> counter
+"""
+
+
 # One reading of the cases for all measures: each grouping set is the count of one of them. In each, the other days are null.
 _RECOUNTED: Final = f"""
     select item, county, coalesce({", ".join(f"{m}_on" for m in MEASURES)}) as day, count(*)::bigint as recount,
@@ -23,45 +42,30 @@ _RECOUNTED: Final = f"""
     group by grouping sets ({", ".join(f"(item, county, {m}_on)" for m in MEASURES)})
 """
 
+_BY_MEASURE: Final = ", ".join(f"coalesce(sum(recount) filter (where measure = '{m}'), 0)::bigint as {m}" for m in MEASURES)
+
+_DAYS: Final = _differing(
+    f"""
+    select item, county, day, {_BY_MEASURE}
+    from ({_RECOUNTED}) as every_day where day is not null group by item, county, day
+    """,
+    f"select item, county, day, {_SUMS} from counted where {_OF} group by item, county, day",
+    "item", "county", "day",
+)  # fmt: skip
+
 # Years are read by whole months, which the database keeps beside the days: they must be what the days add up to.
-_MONTHS: Final = f"""
-    select item, county, day, measure, sum(recount)::bigint as recount, sum(counter)::bigint as counter
-    from (
-        select item, county, date_trunc('month', day)::date as day, {_MEASURE_COLUMNS}, true as of_days from counters
-        union all
-        select item, county, month, {_MEASURE_COLUMNS}, false from counters_by_month
-    ) as both_kinds,
-        lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n),
-        lateral (select case when of_days then n else 0 end, case when of_days then 0 else n end) as sides (recount, counter)
-    where {_OF}
-    group by item, county, day, measure having sum(recount) <> sum(counter)
-"""
+_MONTHS: Final = _differing(
+    f"select item, county, date_trunc('month', day)::date as day, {_SUMS} from counters where {_OF} group by 1, 2, 3",
+    f"select item, county, month as day, {_MEASURE_COLUMNS} from counters_by_month where {_OF}",
+    "item", "county", "day",
+)  # fmt: skip
 
 # So must be the totals over all days that `county-metrics` tells of. They have no day.
-_TOTALS: Final = f"""
-    select item, county, null::date as day, measure, sum(recount)::bigint as recount, sum(counter)::bigint as counter
-    from (
-        select item, county, {_MEASURE_COLUMNS}, true as of_days from counters
-        union all
-        select item, county, {_MEASURE_COLUMNS}, false from totals
-    ) as both_kinds,
-        lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n),
-        lateral (select case when of_days then n else 0 end, case when of_days then 0 else n end) as sides (recount, counter)
-    where {_OF}
-    group by item, county, measure having sum(recount) <> sum(counter)
-"""
-
-_DAYS: Final = f"""
-    select item, county, day, measure, coalesce(recount, 0) as recount, coalesce(counter, 0) as counter
-    from (select * from ({_RECOUNTED}) as every_day where day is not null) as r
-    full join (
-        select item, county, day, measure, sum(n)::bigint as counter
-        from counted, lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as v (measure, n)
-        where {_OF}
-        group by item, county, day, measure
-    ) as s using (item, county, day, measure)
-    where coalesce(recount, 0) <> coalesce(counter, 0)
-"""
+_TOTALS: Final = _differing(
+    f"select item, county, {_SUMS} from counters where {_OF} group by item, county",
+    f"select item, county, {_MEASURE_COLUMNS} from totals where {_OF}",
+    "item", "county",
+)  # fmt: skip
 
 # A row even where nothing differs: it says how many cases were looked at.
 _DRIFT: Final = f"""

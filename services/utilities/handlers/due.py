@@ -2,26 +2,41 @@
 
 import asyncio
 import gc
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
+from multiprocessing import cpu_count, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Final, NamedTuple
 
 import structlog
 
 from services.utilities.domain.kinds import kept_installations
-from services.utilities.domain.limits import TimeLimits
+from services.utilities.domain.limits import Configuration, TimeLimits
 from services.utilities.domain.registers import dump
 from services.utilities.domain.snapshots import next_version
 from services.utilities.handlers.taking import Changed, put
 from services.utilities.store import due
 from services.utilities.store import subjects as store
 from shared.postgres import Connection, Pool
+from shared.workdays import Calendar
 
 log = structlog.get_logger()
 
-AHEAD: Final = 64
-"""Pieces that are derived and not yet written: bounds the memory."""
+HELPERS: Final = min(4, cpu_count())
+"""Processes that derive: the rules are the work, and a Python process runs them on one core."""
+
+PIECE_BYTES: Final = 1 << 20
+"""What is given to a helper at once: some 15,000 installations."""
+
+AHEAD: Final = 3 * HELPERS
+"""Pieces that are given out and not yet written: bounds the memory."""
+
+_Piece = tuple[int, bytes]
+"""How many installations were looked at, and the lines of those that have due dates."""
 
 RETOLD_AT_ONCE: Final = 500
 
@@ -55,36 +70,35 @@ async def bring_up_to_date(pool: Pool, limits: TimeLimits) -> Derived | None:
 
 async def _derive_all(pool: Pool, db: Connection, limits: TimeLimits) -> int:
     """One session reads what due dates follow from, the other writes them; the rules run between the two."""
-    pieces: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
-    rest = b""
+    pieces: asyncio.Queue[Awaitable[_Piece] | None] = asyncio.Queue(AHEAD)
+    loop = asyncio.get_running_loop()
+    gathered = bytearray()
     count = 0
+    # None is started before there is more than one piece: a small table is derived here.
+    helpers = ProcessPoolExecutor(HELPERS, get_context("spawn"), be_helper, (limits.configuration, limits.calendar))
 
-    async def derive(data: bytes) -> None:
-        nonlocal rest, count
-        lines, ended, rest = (rest + data).rpartition(b"\n")
-        if not ended:
-            return
-        found = []
-        # COPY doubles backslashes; a timing holds none.
-        for number, timing in due.load_timings(lines):
-            count += 1
-            if (line := due.due_line(number, limits.due_steps(timing))) is not None:
-                found.append(line)
-        if found:
-            await pieces.put("".join(found).encode())
+    async def gather(data: bytes) -> None:
+        gathered.extend(data)
+        if len(gathered) >= PIECE_BYTES:
+            lines, _, rest = gathered.rpartition(b"\n")
+            gathered[:] = rest
+            await pieces.put(loop.run_in_executor(helpers, _derive_by_helper, bytes(lines)))
 
     async def read() -> None:
         async with pool.acquire() as reader:
-            await due.timings(reader, derive)
+            await due.timings(reader, gather)
+        last: asyncio.Future[_Piece] = loop.create_future()
+        last.set_result(_derive(limits, bytes(gathered)))
+        await pieces.put(last)
         await pieces.put(None)
 
     async def written() -> AsyncIterator[bytes]:
+        nonlocal count
         while (piece := await pieces.get()) is not None:
-            yield piece
+            derived, lines = await piece
+            count += derived
+            yield lines
 
-    # Lists by the thousand, none in a cycle: the collector would look at all of them again and again, for a third of the time.
-    collected = gc.get_threshold()
-    gc.set_threshold(200_000, 10, 10)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
@@ -92,8 +106,44 @@ async def _derive_all(pool: Pool, db: Connection, limits: TimeLimits) -> int:
     except* Exception as errors:
         raise errors.exceptions[0] from None
     finally:
-        gc.set_threshold(*collected)
+        helpers.shutdown(wait=False, cancel_futures=True)
     return count
+
+
+def _derive(limits: TimeLimits, timings: bytes) -> _Piece:
+    """Whole lines of what due dates follow from, into lines of due dates."""
+    count = 0
+    found = []
+    for number, timing in due.load_timings(timings):
+        count += 1
+        if (line := due.due_line(number, limits.due_steps(timing))) is not None:
+            found.append(line)
+    return count, "".join(found).encode()
+
+
+_helpers_limits: TimeLimits
+"""Of a helper process, set once when it begins."""
+
+
+def be_helper(configuration: Configuration, calendar: Calendar) -> None:
+    """A process begins to be one of those that derive; it ends with the process that started it."""
+    global _helpers_limits
+    _helpers_limits = TimeLimits(configuration, calendar)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker is asked to stop, and ends its helpers
+    # Lists by the thousand, none in a cycle: the collector would look at all of them again and again, for a third of the time.
+    gc.disable()
+    if (worker := parent_process()) is not None:
+        Thread(target=_end_after, args=(worker,), daemon=True).start()
+
+
+def _end_after(worker: BaseProcess) -> None:
+    """A worker that was killed could not end its helpers, which would wait for it for ever."""
+    worker.join()
+    signal.raise_signal(signal.SIGKILL)
+
+
+def _derive_by_helper(timings: bytes) -> _Piece:
+    return _derive(_helpers_limits, timings)
 
 
 async def retell(db: Connection, limits: TimeLimits, now: datetime) -> int:

@@ -13,6 +13,8 @@ BEGINNING: Final = date(1, 2, 1)
 END: Final = date(9999, 11, 30)
 """After all business days, and with a month to spare likewise."""
 
+DAY: Final = timedelta(days=1)
+
 _MEASURE_COLUMNS: Final = ", ".join(MEASURES)
 _SUMS: Final = ", ".join(f"sum({measure})::bigint as {measure}" for measure in MEASURES)
 
@@ -59,14 +61,26 @@ async def fold_all(db: Connection) -> None:
         pass
 
 
-_OF: Final = "($3::text is null or item = $3) and ($4::text is null or county = $4)"
+_TAKEN_AWAY: Final = ", ".join(f"-{measure}" for measure in MEASURES)
 
 _SPAN: Final = f"""
-select item, county, day, {_MEASURE_COLUMNS} from counters
-where (day between $1 and $5 or day between $6 and $2) and {_OF}
+select item, county, day, {_MEASURE_COLUMNS} from counters where day between $1 and $3 and {{of}}
 union all
-select item, county, month, {_MEASURE_COLUMNS} from counters_by_month where month > $5 and month < $6 and {_OF}
+select item, county, day, {_MEASURE_COLUMNS} from counters where day between $4 and $2 and {{of}}
+union all
+select item, county, month, {_MEASURE_COLUMNS} from counters_by_month where month > $3 and month < $4 and {{of}}
 """
+"""What lies between $1 and $2: whole months, and the days before and after them (:func:`whole_months`)."""
+
+_ALL_BUT_LATER: Final = f"""
+select item, county, {_MEASURE_COLUMNS} from totals where {{of}}
+union all
+select item, county, {_TAKEN_AWAY} from counters where day > $1 and day < $2 and {{of}}
+union all
+select item, county, {_TAKEN_AWAY} from counters_by_month where month >= $2 and {{of}}
+"""
+"""What lies up to $1, as all that there is without what is later; $2 is the first of the next month. Nearly every question is for
+today, and after it lies next to nothing."""
 
 
 def whole_months(since: date, as_of: date) -> tuple[date, date]:
@@ -75,10 +89,10 @@ def whole_months(since: date, as_of: date) -> tuple[date, date]:
     Where there is none, all days of the span lie up to the first of the two.
     """
     first = since if since.day == 1 else _next_month(since)
-    after = _next_month(as_of) if (as_of + timedelta(days=1)).day == 1 else as_of.replace(day=1)
+    after = _next_month(as_of) if (as_of + DAY).day == 1 else as_of.replace(day=1)
     if first >= after:
-        return as_of, as_of + timedelta(days=1)
-    return first - timedelta(days=1), after
+        return as_of, as_of + DAY
+    return first - DAY, after
 
 
 def _next_month(day: date) -> date:
@@ -95,10 +109,17 @@ async def sums(
     question would cost readers most when they have least time, under load.
     """
     key = {"county": "county", "item": "item", "day": "day", "month": "date_trunc('month', day)::date"}[group]
-    begin, as_of = max(since or BEGINNING, BEGINNING), min(as_of, END)
-    days_until, days_from = (as_of, as_of + timedelta(days=1)) if group == "day" else whole_months(begin, as_of)
+    as_of = min(as_of, END)
+    if since is None and group in ("county", "item"):
+        span, bounds = _ALL_BUT_LATER, [as_of, _next_month(as_of)]
+    else:
+        begin = max(since or BEGINNING, BEGINNING)
+        span, bounds = _SPAN, [begin, as_of, *((as_of, as_of + DAY) if group == "day" else whole_months(begin, as_of))]
+    # Only what is asked for stands in the statement: the server then plans each of the few that come of it once.
+    chosen = [(name, value) for name, value in (("item", item), ("county", county)) if value is not None]
+    of = " and ".join(["true", *(f"{name} = ${len(bounds) + n}" for n, (name, _) in enumerate(chosen, 1))])
     rows = await db.fetch(
-        f"select {key} as key, {_SUMS} from ({_SPAN}) as span group by 1", begin, as_of, item, county, days_until, days_from
+        f"select {key} as key, {_SUMS} from ({span.format(of=of)}) as span group by 1", *bounds, *(value for _, value in chosen)
     )
     return [dict(row) for row in rows]
 

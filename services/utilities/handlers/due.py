@@ -32,8 +32,8 @@ HELPERS: Final = min(4, cpu_count())
 PIECE_BYTES: Final = 1 << 20
 """What is given to a helper at once: some 15,000 installations."""
 
-AHEAD: Final = 3 * HELPERS
-"""Pieces that are given out and not yet written: bounds the memory."""
+AHEAD: Final = 32
+"""Pieces that are given out and not yet written: bounds the memory, and is work while the old rows are deleted."""
 
 _Piece = tuple[int, bytes]
 """How many installations were looked at, and the lines of those that have due dates."""
@@ -106,7 +106,7 @@ async def _derive_all(pool: Pool, db: Connection, limits: TimeLimits) -> int:
     except* Exception as errors:
         raise errors.exceptions[0] from None
     finally:
-        helpers.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(helpers.shutdown, cancel_futures=True)
     return count
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Final
 
 import asyncpg
+import httpx
 
 from benchmarks.load import Advance, Cell, Workload, publish
 from benchmarks.stage import BenchError, Running, Stage
@@ -70,6 +71,21 @@ async def until_folded(db: asyncpg.Connection, worker: Running, seconds: float) 
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise BenchError(f"deltas were not folded within {seconds:.0f} s") from None
+
+
+async def until_told(worker: Running, db: asyncpg.Connection, seconds: float) -> None:
+    """Waits until every counter stands on the worker's topic, which is a new one: that happens once in a topic's life."""
+    wanted = await db.fetchval("select count(*) from metrics.totals") * len(_MEASURES.split(", "))
+    try:
+        async with asyncio.timeout(seconds), httpx.AsyncClient(base_url=worker.url) as client:
+            while True:
+                worker.refuse_dead()
+                shown = dict(line.rsplit(" ", 1) for line in (await client.get("/metrics")).text.splitlines() if line[0] != "#")
+                if float(shown["onething_metrics_totals_total"]) >= wanted:
+                    return
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise BenchError(f"the counters were not told within {seconds:.0f} s") from None
 
 
 async def store_cases(stage: Stage, database: str, db: asyncpg.Connection, stored: int, advance: Advance) -> Counter[Cell]:

@@ -53,7 +53,11 @@ def notes(row: Report) -> list[str]:
         middle = samples[len(samples) // 2]
         lines.append(f"memory: {samples[0]:.0f} MiB at the start, {middle:.0f} in the middle, {row['end_mib']:.0f} at the end")
     if found := row.get("checked"):
-        lines.append(f"exact: {found['cases']:,} cases recounted, {found['counters']:,} counters as expected, drift 0")
+        cases, counters = (
+            f"{found['cases']:,} cases recounted in {found['seconds']:.1f} s",
+            f"{found['counters']:,} counters as expected",
+        )
+        lines.append(f"exact: {cases}, {counters}, drift 0")
     return [f"{row['what']} · {line}" for line in lines]
 
 

@@ -143,8 +143,8 @@ class Stage:
         return topics
 
     @contextlib.asynccontextmanager
-    async def metrics(self, process: Process, database: str, topics: Topics) -> AsyncIterator[Running]:
-        """``python -m services.metrics.main <process>``, the real one, just started."""
+    async def metrics(self, process: Process, database: str, topics: Topics, **settings: str) -> AsyncIterator[Running]:
+        """``python -m services.metrics.main <process>``, the real one, just started; ``settings`` are further variables."""
         port = next(self.ports)
         nowhere = self.folder / "none"
         needs = Needs(
@@ -152,7 +152,7 @@ class Stage:
             senders_file=nowhere, companies_file=nowhere, reader_token=self.reader_token, operator_token="",
         )  # fmt: skip
         log = self.folder / f"metrics-{process}-{topics.prefix}.log"
-        variables = environment("metrics", port, needs) | {"ONETHING_READS_PER_SECOND": "0"}  # one reader asks for many here
+        variables = environment("metrics", port, needs) | {"ONETHING_READS_PER_SECOND": "0"} | settings  # one reader asks for many
         part = service_part("metrics", process, port, log, variables)
         async with started(part) as popen:
             yield Running(part, popen, f"http://{LOOPBACK}:{port}")

@@ -168,7 +168,8 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
                 synchronous_commit="off",
                 idle_in_transaction_session_timeout="5s",
             ) as pool,
-            await postgres.open_pool(dsn, application="metrics-check", size=1) as check_pool,
+            # Nobody waits for a check: it takes one core, and leaves the others to those who do wait.
+            await postgres.open_pool(dsn, application="metrics-check", size=1, max_parallel_workers_per_gather="0") as check_pool,
             await postgres.open_pool(dsn, application="metrics-publisher", size=1) as publisher_pool,
             Publisher(settings.kafka, client_id="metrics-worker") as publisher,
         ):

@@ -34,7 +34,7 @@ FROM_LOG: Final = frozenset(
 """Tables whose content comes from the log (and ``migrations``, which comes with them; and ``checks``, for none has been made of
 the fresh tables): a rebuild makes them anew."""
 
-KEPT: Final = frozenset({"notices", "audit", "spent", "told_totals", "moves", "journal"})
+KEPT: Final = frozenset({"notices", "audit", "spent", "told_totals", "noted_totals", "moves", "journal"})
 """Tables whose content is nowhere else: a rebuild carries them over as they stand."""
 
 WRITERS_SECONDS: Final = 5.0

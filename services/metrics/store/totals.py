@@ -28,21 +28,37 @@ class Total(NamedTuple):
     changed_at: datetime
 
 
+_MEASURE_COLUMNS: Final = ", ".join(MEASURES)
+
+
+def _row(side: str) -> str:
+    return f"({', '.join(f'{side}.{m}' for m in MEASURES)})"
+
+
+_PRESENT: Final = ", ".join(f"coalesce(totals.{m}, 0) as {m}" for m in MEASURES)
+
+# Most stand as they were noted: they are passed over by whole rows, before any is spread out to a row for each measure.
 # Versions rise by the clock, so that they are above those that a database remembered before it was put back.
 _NOTE: Final = f"""
 with live as (
     select county, item from unnest($1::text[]) as c (county) cross join unnest($2::text[]) as i (item)
     union select county, item from totals
 ),
-present as (
-    select county, item, measure, total
-    from live left join totals using (county, item),
-        lateral (values {", ".join(f"('{m}', coalesce({m}, 0))" for m in MEASURES)}) as v (measure, total)
+present as (select county, item, {_PRESENT} from live left join totals using (county, item)),
+moved as materialized (
+    select present.* from present left join noted_totals as noted using (county, item)
+    where {_row("present")} is distinct from {_row("noted")}
+),
+noted as (
+    insert into noted_totals as n (county, item, {_MEASURE_COLUMNS})
+    select county, item, {_MEASURE_COLUMNS} from moved order by county, item
+    on conflict (county, item) do update set {", ".join(f"{m} = excluded.{m}" for m in MEASURES)}
 )
 insert into told_totals as told (county, item, measure, total, version, changed_at)
-select county, item, measure, present.total, $3::bigint, $4::timestamptz
-from present left join told_totals as before using (county, item, measure)
-where before.total is distinct from present.total
+select county, item, measure, each.total, $3::bigint, $4::timestamptz
+from moved cross join lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as each (measure, total)
+    left join told_totals as before using (county, item, measure)
+where before.total is distinct from each.total
 order by county, item, measure
 on conflict (county, item, measure) do update set
     total = excluded.total, version = greatest(told.version + 1, excluded.version), changed_at = excluded.changed_at

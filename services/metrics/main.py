@@ -5,7 +5,7 @@ import contextlib
 import gc
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import structlog
@@ -41,7 +41,11 @@ from shared.unusable import Limits, MostlyUnusable, option
 log = structlog.get_logger()
 
 FOLD_EVERY_SECONDS = 0.25
+"""How long folding rests at least."""
+FOLD_WHEN_IN_TIME_SECONDS = 0.5
+"""How long it rests at most while records are counted as they come."""
 FOLD_AT_LEAST_EVERY_SECONDS = 30.0
+"""How long it rests at most while a backlog is counted."""
 WRITERS = 2
 """Connections of the api for the little that it writes: logins used and ended, notices frozen, counters set right."""
 METADATA_MS = 10_000
@@ -179,7 +183,8 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
             )
             parking = kafka.Parking(publisher, topics, digest)
             consumers.extend(kafka.subscribe(broker, topics, pool, parking, limits, settings.group, settings.batch_records))
-            folding = asyncio.create_task(_fold_for_ever(pool))
+            of_cases = consumers[0]  # whose batches are folded
+            folding = asyncio.create_task(_fold_for_ever(pool, lambda: of_cases.late))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds, clock))
             looking = asyncio.create_task(observing.watch_waiting(pool, clock))
             pruning = asyncio.create_task(changes.prune_for_ever(pool, clock))
@@ -222,7 +227,7 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
     return app
 
 
-async def _fold_for_ever(pool: postgres.Pool) -> None:
+async def _fold_for_ever(pool: postgres.Pool, late: Callable[[], float]) -> None:
     while True:
         begun = time.monotonic()
         try:
@@ -231,9 +236,10 @@ async def _fold_for_ever(pool: postgres.Pool) -> None:
             # Whatever it was: nobody else folds here, and the totals that are told would stand still for ever.
             log.warning("fold_failed", error=type(error).__name__, exc_info=not isinstance(error, postgres.Unavailable))
             begun = time.monotonic()
-        # Folding rarely folds more at once, and each counter is written once for all: under load it takes a tenth of one
-        # session's time at most.
-        await asyncio.sleep(min(max(FOLD_EVERY_SECONDS, 9 * (time.monotonic() - begun)), FOLD_AT_LEAST_EVERY_SECONDS))
+        # Folding rarely folds more at once, and each counter is written once for all: it takes a tenth of one session's time. But
+        # figures need not wait for it longer than their records waited to be counted.
+        longest = min(max(FOLD_WHEN_IN_TIME_SECONDS, late()), FOLD_AT_LEAST_EVERY_SECONDS)
+        await asyncio.sleep(min(max(FOLD_EVERY_SECONDS, 9 * (time.monotonic() - begun)), longest))
 
 
 async def migrate(settings: Settings) -> list[str]:

@@ -6,6 +6,7 @@ partitions, and goes on after a handler's exception (``docs/decisions/0003-own-t
 
 import asyncio
 import itertools
+import time
 from collections.abc import Collection, Coroutine, Sequence
 from operator import attrgetter
 from typing import Any, Final, Protocol
@@ -135,6 +136,8 @@ class PartitionConsumer(ConsumerRebalanceListener):
     def __init__(self, broker: KafkaBroker, topic: str, group: str, handler: PartitionHandler, max_records: int = 5000) -> None:
         self.topic = topic
         self.halted: str | None = None
+        self.late = 0.0
+        """How long the first record of the newest batch had been in the log when it was handled, in seconds."""
         self._handler = handler
         self._metering = Metering(topic, group)
         self._most = max_records
@@ -266,7 +269,9 @@ class PartitionConsumer(ConsumerRebalanceListener):
             if partition in self._positions:
                 self._positions[partition] = taken
             self._failures.pop(partition, None)
-            self._metering.took(len(records), records[0].timestamp)
+            # A sender's clock may be ahead of ours.
+            self.late = max(0.0, time.time() - records[0].timestamp / 1000)
+            self._metering.took(len(records), self.late)
         except Halt as halt:
             self._halt(partition, halt)
         except Exception as error:

@@ -1,6 +1,5 @@
 """What a consumer shows of itself to Prometheus."""
 
-import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Final, NamedTuple
@@ -30,11 +29,10 @@ class Metering:
         meters.HALTED.labels(*self._of).set(0)
         _taken(*self._of)
 
-    def took(self, records: int, oldest_ms: int) -> None:
-        """A batch has committed; ``oldest_ms`` is its first record's time in the log, in milliseconds since the epoch."""
+    def took(self, records: int, late: float) -> None:
+        """A batch has committed, whose first record had been in the log for ``late`` seconds."""
         _taken(*self._of).inc(records)
-        # A sender's clock may be ahead of ours.
-        _age(*self._of).observe(max(0.0, time.time() - oldest_ms / 1000))
+        _age(*self._of).observe(late)
 
     def failed(self, error: Exception) -> None:
         """A batch was given up, or its position could not be read."""

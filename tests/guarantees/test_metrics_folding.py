@@ -17,7 +17,7 @@ async def test_folding_goes_on_whenever_its_sessions_are_ended(database: TestDat
     monkeypatch.setattr(main, "FOLD_AT_LEAST_EVERY_SECONDS", 0.01)
     admin = await asyncpg.connect(database.admin_dsn)
     async with await postgres.open_pool(database.dsn("metrics"), application="folds", size=4) as pool:
-        folding = [asyncio.create_task(main._fold_for_ever(pool)) for _ in range(4)]
+        folding = [asyncio.create_task(main._fold_for_ever(pool, lambda: 0.0)) for _ in range(4)]
         for _ in range(ROUNDS):
             # At whatever moment this finds them: waiting, at work, or being handed back.
             await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'folds'")

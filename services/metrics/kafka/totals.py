@@ -50,20 +50,26 @@ class TotalsPublisher(StatePublisher):
         self._life = 0
         self._audited = -AUDIT_SECONDS
         self._session: Connection | None = None
+        self._caught_up = False
 
     async def close(self) -> None:
         """Lets the connection go that reads the topic back."""
         await self._follower.close()
 
     async def _publish_totals(self, db: Connection) -> int:
-        await store.note_changes(db, _ROSTER, _LIVE, self._clock())
+        waiting = await store.note_changes(db, _ROSTER, _LIVE, self._clock())
         if db is not self._session or time.monotonic() - self._audited >= AUDIT_SECONDS:
+            self._caught_up = False
             await self._audit(db)
             self._session, self._audited = db, time.monotonic()
-        waiting = await store.unpublished(db, PUBLISH_AT_ONCE)
+        if not self._caught_up or len(waiting) > PUBLISH_AT_ONCE:
+            waiting = await store.unpublished(db, PUBLISH_AT_ONCE)
+        # Until they are marked it is not known what waits beside what was noted just now.
+        self._caught_up = False
         at = self._clock()
         await self._publisher.publish([Message(self._topic, _key(one.counter), encode(one, at)) for one in waiting])
         await store.mark_published(db, waiting)
+        self._caught_up = len(waiting) < PUBLISH_AT_ONCE
         meters.TOTALS.inc(len(waiting))
         return len(waiting)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from services.metrics.domain.cases import MEASURES
 from shared.postgres import Connection
@@ -35,19 +35,19 @@ def _row(side: str) -> str:
     return f"({', '.join(f'{side}.{m}' for m in MEASURES)})"
 
 
-_PRESENT: Final = ", ".join(f"coalesce(totals.{m}, 0) as {m}" for m in MEASURES)
-
 # Most stand as they were noted: they are passed over by whole rows, before any is spread out to a row for each measure.
 # Versions rise by the clock, so that they are above those that a database remembered before it was put back.
 _NOTE: Final = f"""
-with live as (
-    select county, item from unnest($1::text[]) as c (county) cross join unnest($2::text[]) as i (item)
-    union select county, item from totals
-),
-present as (select county, item, {_PRESENT} from live left join totals using (county, item)),
-moved as materialized (
-    select present.* from present left join noted_totals as noted using (county, item)
-    where {_row("present")} is distinct from {_row("noted")}
+with moved as materialized (
+    select county, item, {", ".join(f"totals.{m}" for m in MEASURES)}
+    from totals left join noted_totals as noted using (county, item)
+    where {_row("totals")} is distinct from {_row("noted")}
+    union all
+    select county, item, {", ".join("0" for _ in MEASURES)}
+    from unnest($1::text[]) as c (county) cross join unnest($2::text[]) as i (item)
+        left join noted_totals as noted using (county, item)
+    where ({", ".join("0" for _ in MEASURES)}) is distinct from {_row("noted")}
+        and not exists (select from totals as t where (t.county, t.item) = (c.county, i.item))
 ),
 noted as (
     insert into noted_totals as n (county, item, {_MEASURE_COLUMNS})
@@ -57,24 +57,26 @@ noted as (
 insert into told_totals as told (county, item, measure, total, version, changed_at)
 select county, item, measure, each.total, $3::bigint, $4::timestamptz
 from moved cross join lateral (values {", ".join(f"('{m}', {m})" for m in MEASURES)}) as each (measure, total)
-    left join told_totals as before using (county, item, measure)
-where before.total is distinct from each.total
+where each.total is distinct from (
+    -- A look at its key for each: few have moved, of many.
+    select total from told_totals as t where (t.county, t.item, t.measure) = (moved.county, moved.item, each.measure)
+)
 order by county, item, measure
 on conflict (county, item, measure) do update set
     total = excluded.total, version = greatest(told.version + 1, excluded.version), changed_at = excluded.changed_at
+returning county, item, measure, total, version, changed_at
 """
 
 
-async def note_changes(db: Connection, counties: Sequence[str], items: Sequence[str], at: datetime) -> int:
-    """Gives each counter whose total is another than the one last noted a new version; returns how many.
+async def note_changes(db: Connection, counties: Sequence[str], items: Sequence[str], at: datetime) -> list[Total]:
+    """Gives each counter whose total is another than the one last noted a new version; returns these.
 
     Every counter of ``counties`` × ``items`` is there, zeros included. When this returns, what was noted survives a crash of the
     database, and so do the counters that it was read from: nothing is told that might be taken back.
     """
     async with db.transaction():
         await db.execute("set local synchronous_commit = on")
-        status = await db.execute(_NOTE, counties, items, _milliseconds(at), at)
-    return int(status.rpartition(" ")[2])
+        return [_total(row) for row in await db.fetch(_NOTE, counties, items, _milliseconds(at), at)]
 
 
 async def unpublished(db: Connection, most: int) -> list[Total]:
@@ -84,7 +86,12 @@ async def unpublished(db: Connection, most: int) -> list[Total]:
         " order by version, county, item, measure limit $1",
         most,
     )
-    return [Total(Counter(r["county"], r["item"], r["measure"]), int(r["total"]), int(r["version"]), r["changed_at"]) for r in rows]
+    return [_total(row) for row in rows]
+
+
+def _total(row: Mapping[str, Any]) -> Total:
+    counter = Counter(row["county"], row["item"], row["measure"])
+    return Total(counter, int(row["total"]), int(row["version"]), row["changed_at"])
 
 
 async def waiting(db: Connection) -> tuple[int, datetime | None]:

@@ -109,7 +109,7 @@ def test(context: typer.Context) -> None:
     sys.stdout.flush()
     os.chdir(ROOT)
     # In our place, so that its closing line is the last one and signals reach it.
-    os.execv(programs / "pytest", ["pytest", "-n", "4", *context.args])  # noqa: S606
+    os.execv(programs / "pytest", ["pytest", "-n", "4", "--dist", "worksteal", *context.args])  # noqa: S606
 
 
 @app.command(epilog="Example: python -m deploy.local topics --kafka kafka:9092")

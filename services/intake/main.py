@@ -22,7 +22,7 @@ from services.intake.http.access import Index
 from services.intake.http.what_if import WhatIf
 from services.intake.settings import SendersFileError, Settings, read_senders
 from services.intake.store import index as store
-from shared import correlation, headers, postgres, problems, telemetry, tracing, web
+from shared import correlation, headers, postgres, problems, tasks, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
@@ -143,16 +143,14 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
             broker = new_broker(settings.kafka, client_id="intake-worker", apply_types=False, logger=None)
             needs = Taking(known, publisher, topics, clock, Watch(limits), digest)
             consumers.append(kafka.subscribe(broker, topics, kafka.ProvincePush(needs), settings.batch_records))
-            tasks = [asyncio.create_task(start_patiently(broker, settings.kafka))]
+            background = [asyncio.create_task(start_patiently(broker, settings.kafka))]
             if pool is not None:
                 indexes = kafka.subscribe_index(broker, topics, pool, known, settings.batch_records)
                 consumers.extend(indexes)
-                tasks.append(asyncio.create_task(indexing.note_for_ever(pool, lambda: kafka.ends(indexes), clock)))
-                tasks.append(asyncio.create_task(observing.watch(pool, clock)))
+                background.append(asyncio.create_task(indexing.note_for_ever(pool, lambda: kafka.ends(indexes), clock)))
+                background.append(asyncio.create_task(observing.watch(pool, clock)))
             yield
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await tasks.end(background)
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()

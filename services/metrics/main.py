@@ -30,7 +30,7 @@ from services.metrics.kafka import counting as kafka
 from services.metrics.kafka.following import follow_for_ever
 from services.metrics.kafka.totals import TotalsPublisher
 from services.metrics.settings import Settings
-from shared import correlation, headers, postgres, problems, telemetry, tracing, web
+from shared import correlation, headers, postgres, problems, tasks, telemetry, tracing, web
 from shared.clock import Clock, now
 from shared.kafka import KafkaUnavailable, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.kafka.asyncapi import describe
@@ -102,10 +102,7 @@ def build_api(settings: Settings, clock: Clock = now) -> FastAPI:
             streaming = [asyncio.create_task(follow_for_ever(follower, hub)), asyncio.create_task(hub.go_round())]
             yield
             hub.stop()
-            background = [listening, *streaming]
-            for task in background:
-                task.cancel()
-            await asyncio.wait(background)
+            await tasks.end([listening, *streaming])
             pools.clear()
 
     async def database() -> str | None:
@@ -198,14 +195,11 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
             publishing = asyncio.create_task(totals.run())
             starting = asyncio.create_task(start_patiently(broker, settings.kafka))
             yield
-            starting.cancel()
+            await tasks.end([starting])
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()
-            background = [folding, watching, looking, pruning, deriving, listening, publishing]
-            for task in background:
-                task.cancel()
-            await asyncio.wait(background)
+            await tasks.end([folding, watching, looking, pruning, deriving, listening, publishing])
             await totals.close()
 
     async def database() -> str | None:

@@ -13,7 +13,7 @@ from services.utilities.domain.limits import TimeLimits
 from services.utilities.handlers import due, observing
 from services.utilities.kafka import consuming, telling
 from services.utilities.settings import Settings, read_limits
-from shared import headers, postgres, problems, web
+from shared import headers, postgres, problems, tasks, web
 from shared.clock import Clock, now
 from shared.kafka import Bootstrap, PartitionConsumer, Publisher, Topics, new_broker, start_patiently
 from shared.parking import Digest
@@ -60,13 +60,11 @@ def build_worker(settings: Settings, database: Check, clock: Clock = now) -> Fas
             starting = asyncio.create_task(_start(pool, limits, broker, settings.kafka))
             looking = asyncio.create_task(observing.watch(pool))
             yield
-            starting.cancel()
+            await tasks.end([starting])
             for consumer in consumers:
                 await consumer.stop()
             await broker.stop()
-            publishing.cancel()
-            looking.cancel()
-            await asyncio.wait([publishing, starting, looking])
+            await tasks.end([publishing, looking])
 
     async def reachable() -> str | None:
         return await database(pool)

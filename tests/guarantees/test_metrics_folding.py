@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from services.metrics import main
-from shared import postgres
+from shared import postgres, tasks
 from tests.conftest import TestDatabase
 
 ROUNDS = 150
@@ -23,7 +23,5 @@ async def test_folding_goes_on_whenever_its_sessions_are_ended(database: TestDat
             await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'folds'")
             await asyncio.sleep(0.005)
         assert [task.exception() for task in folding if task.done()] == []
-        for task in folding:
-            task.cancel()
-        await asyncio.wait(folding)
+        await tasks.end(folding)
     await admin.close()

@@ -36,15 +36,17 @@ function morphChildren(old, fresh) {
 const APART_MS = 400, SETTLED_MS = 1200, RETRY_MS = 5000;
 // The stream tells of totals; a correction that only moves a case to another day changes none.
 const ANYHOW_MS = 30000;
-let asking = false, again = false;
+let asking = false, again = false, leaving = false;
 
 async function refresh() {
+  if (leaving) return;
   if (asking) { again = true; return; }
   asking = true;
   try {
     const answer = await fetch(live.dataset.live, { headers: { accept: "text/html" } });
     if (!answer.ok) throw new Error(String(answer.status));
     const fresh = new DOMParser().parseFromString(`<div>${await answer.text()}</div>`, "text/html").body.firstChild;
+    if (leaving) return; // a reload would come before the page that says so
     if (!fresh.querySelector("#total")) { location.reload(); return; } // the session is over: the login page came
     const place = document.createElement("div");
     for (const { name, value } of live.attributes) place.setAttribute(name, value);
@@ -86,6 +88,8 @@ function follow() {
 }
 
 if (live) {
+  document.querySelector('form[action="/logout"]')?.addEventListener("submit", () => { leaving = true; });
+  addEventListener("pageshow", () => { leaving = false; });
   follow();
   setInterval(() => { if (!document.hidden) refresh(); }, ANYHOW_MS);
 }

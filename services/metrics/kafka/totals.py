@@ -57,6 +57,9 @@ class TotalsPublisher(StatePublisher):
         await self._follower.close()
 
     async def _publish_totals(self, db: Connection) -> int:
+        if db is not self._session:
+            # Another release may have told meanwhile, which notes otherwise.
+            await store.look_at_all(db)
         waiting = await store.note_changes(db, _ROSTER, _LIVE, self._clock())
         if db is not self._session or time.monotonic() - self._audited >= AUDIT_SECONDS:
             self._caught_up = False

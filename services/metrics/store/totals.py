@@ -79,6 +79,11 @@ async def note_changes(db: Connection, counties: Sequence[str], items: Sequence[
         return [_total(row) for row in await db.fetch(_NOTE, counties, items, _milliseconds(at), at)]
 
 
+async def look_at_all(db: Connection) -> None:
+    """Has the next :func:`note_changes` compare every counter with what was told, whatever was noted since."""
+    await db.execute("delete from noted_totals")
+
+
 async def unpublished(db: Connection, most: int) -> list[Total]:
     """Counters whose version is above their published version, the oldest first."""
     rows = await db.fetch(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 
 from deploy.local.broker import Broker, ensure_jars
 from deploy.local.database import Database
@@ -117,6 +119,16 @@ async def _make_template() -> None:
         if service == "metrics":
             await prepare_reader(dsn, service, PASSWORD)
         await migrate(dsn, service, sorted((ROOT / "services" / service / "migrations").glob("*.sql")))
+
+
+@pytest.fixture(autouse=True)
+def _no_logging_of_a_process() -> Iterator[None]:
+    """A process sets up logging once, for good. In ours it would write to a stream of the test that did it, long closed, and the
+    tests after it would never see a line: what sets up logging runs in a process of its own."""
+    handlers = logging.getLogger().handlers[:]
+    yield
+    assert not structlog.is_configured(), "structlog was set up in the tests' own process"
+    assert logging.getLogger().handlers == handlers, "the root logger's handlers were replaced in the tests' own process"
 
 
 @pytest.fixture(scope="session")

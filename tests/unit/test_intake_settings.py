@@ -2,12 +2,14 @@
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.intake.main import main
+from deploy.local.parts import base_environment
 from services.intake.settings import SendersFileError, read_senders
 
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a test secret").decode()
@@ -18,6 +20,14 @@ def _file(folder: Path, content: Any) -> Path:
     file = folder / "senders.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return file
+
+
+def _started(*arguments: str, **variables: str | Path) -> tuple[int, str]:
+    """The exit status of the real process, and what it says. In our own it would set up logging for all tests after this one."""
+    environment = base_environment() | {name: str(value) for name, value in variables.items()}
+    command = [sys.executable, "-m", "services.intake.main", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return run.returncode, run.stderr
 
 
 def test_a_good_file_gives_each_sender_its_source_and_keys(tmp_path: Path) -> None:
@@ -82,13 +92,10 @@ def test_what_a_sender_may_and_from_where_is_read(tmp_path: Path) -> None:
     assert (party.client_certificate, [str(net) for net in party.addresses]) == ("ab" * 32, ["10.0.0.0/8", "::1/128"])
 
 
-def test_the_api_says_how_to_make_the_receipts_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ONETHING_SENDERS_FILE", str(_file(tmp_path, GOOD)))
-    monkeypatch.delenv("ONETHING_RECEIPT_KEY_FILE", raising=False)
-    assert main(["api"]) == 2
-    assert "set ONETHING_RECEIPT_KEY_FILE" in (said := capsys.readouterr().err)
+def test_the_api_says_how_to_make_the_receipts_key(tmp_path: Path) -> None:
+    status, said = _started("api", ONETHING_SENDERS_FILE=_file(tmp_path, GOOD))
+    assert status == 2
+    assert "set ONETHING_RECEIPT_KEY_FILE" in said
     assert "openssl genpkey -algorithm ed25519" in said
 
 
@@ -97,34 +104,29 @@ def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
         read_senders(tmp_path / "none.json")
 
 
-def test_a_process_with_a_wrong_file_ends_with_the_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ONETHING_SENDERS_FILE", str(_file(tmp_path, "{}")))
-    assert [main(["api"]), main(["worker"])] == [2, 2]
-    assert capsys.readouterr().err.count("senders: ") == 2
-    monkeypatch.delenv("ONETHING_SENDERS_FILE")
-    assert [main(["api"]), main(["migrate"]), main([])] == [2, 2, 2]
-    assert "settings: ONETHING_SENDERS_FILE: Field required" in capsys.readouterr().err
+@pytest.mark.parametrize("process", ["api", "worker"])
+def test_a_process_with_a_wrong_file_ends_with_the_sentence(tmp_path: Path, process: str) -> None:
+    status, said = _started(process, ONETHING_SENDERS_FILE=_file(tmp_path, "{}"))
+    assert (status, said.count("senders: ")) == (2, 1)
+
+
+@pytest.mark.parametrize("process", ["api", "migrate"])
+def test_a_process_without_the_file_names_the_setting(process: str) -> None:
+    status, said = _started(process)
+    assert (status, "settings: ONETHING_SENDERS_FILE: Field required" in said) == (2, True)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["worker", "--most-unusable"], ["worker", "--most-unusable", "2"], ["api", "--most-unusable", "1"]]
+    "arguments", [[], ["worker", "--most-unusable"], ["worker", "--most-unusable", "2"], ["api", "--most-unusable", "1"]]
 )
-def test_the_share_that_may_be_unusable_is_the_workers_and_from_0_to_1(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 2
-    said = capsys.readouterr().err
+def test_the_share_that_may_be_unusable_is_the_workers_and_from_0_to_1(arguments: list[str]) -> None:
+    status, said = _started(*arguments)
+    assert status == 2
     assert "from 0 to 1" in said or "worker [--most-unusable SHARE]" in said
 
 
-def test_a_digest_key_that_is_not_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_digest_key_that_is_not_there_is_named(tmp_path: Path) -> None:
     senders = tmp_path / "senders.json"
     senders.write_text('{"a": {"source": "urn:a", "secrets": ["whsec_bm9ib2R5IGhhcyB0aGlzIGtleS4uLi4uLi4="]}}')
-    monkeypatch.setenv("ONETHING_SENDERS_FILE", str(senders))
-    monkeypatch.setenv("ONETHING_DIGEST_KEY_FILE", str(tmp_path / "none"))
-    assert main(["worker"]) == 2
-    assert "openssl rand -hex 32" in capsys.readouterr().err
+    status, said = _started("worker", ONETHING_SENDERS_FILE=senders, ONETHING_DIGEST_KEY_FILE=tmp_path / "none")
+    assert (status, "openssl rand -hex 32" in said) == (2, True)

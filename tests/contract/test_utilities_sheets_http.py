@@ -1,9 +1,11 @@
 """Sheets and the companies' page over real Kafka and PostgreSQL: what is taken, what is refused, what a company sees."""
 
+import asyncio
 import base64
+import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -189,6 +191,25 @@ async def test_five_thousand_rows_are_checked_and_taken(edge: Edge) -> None:
     response = await edge.send(content)
     assert (response.status_code, response.json()["accepted"]) == (202, 5000)
     assert len(await edge.published()) == 5000
+
+
+async def test_who_sends_sheets_too_fast_is_told_when_to_send_on_and_may_then(edge: Edge, credentials: Credentials) -> None:
+    companies = {"gas-1": {"secrets": [edge.secrets["gas-1"]], "events_per_second": 2}}
+    file = credentials.companies_file.with_name("slow.json")
+    file.write_text(json.dumps(companies))
+    # Four rows where two a second may come: taken, and the debt is waited for.
+    sheets = [filled([STEP | {"报装编号": f"GS-{n}"} for n in rows]) for rows in (range(4), range(4, 5))]
+    async with running(build_api(settings(edge.kafka, edge.topics.prefix, edge.dsn, file))) as client:
+        slow = replace(edge, client=client)
+        assert (await slow.send(sheets[0])).status_code == 202
+        refused = await slow.send(sheets[1])
+        assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
+        assert 1 <= int(refused.headers["retry-after"]) <= 2
+        assert "2 events a second" in refused.json()["detail"]
+        assert {event["subject"] for event in await edge.published()} == {f"GS-{n}" for n in range(4)}
+        await asyncio.sleep(int(refused.headers["retry-after"]))
+        assert (await slow.send(sheets[1])).status_code == 202
+    assert {event["subject"] for event in await edge.published()} == {f"GS-{n}" for n in range(5)}
 
 
 async def test_without_kafka_a_sheet_is_not_said_to_be_stored_and_sent_again_is_the_same(

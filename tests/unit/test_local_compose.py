@@ -4,6 +4,7 @@ import importlib
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.main import get_command
 
 from deploy.local.__main__ import app
 from deploy.local.broker import KAFKA_VERSION, POM
-from deploy.local.parts import ROOT
+from deploy.local.parts import ROOT, base_environment
 from deploy.local.service import SERVICES, STORED
 
 COMPOSE = ROOT / "docker-compose.yml"
@@ -135,6 +136,23 @@ def test_secrets_come_from_outside_and_are_asked_for_by_name() -> None:
         if re.search(r"password|token|secret|whsec_", text, re.IGNORECASE) and "scram" not in text:
             assert "${" in text or text.startswith("/run/secrets/") or text in compose()["secrets"], text
     assert all(set(secret) == {"file"} for secret in compose()["secrets"].values())
+
+
+def test_single_sign_on_is_given_by_a_file_that_may_be_missing_and_is_never_committed() -> None:
+    assert container("metrics", "api")["env_file"] == [{"path": "oidc.env", "required": False}]
+    assert "oidc.env" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    example = re.search(r"`oidc\.env`.*?```sh\n(.+?)```", (ROOT / "docs/access.md").read_text("utf-8"), re.DOTALL)
+    assert example
+    variables = dict(line.split("=", 1) for line in example[1].splitlines())
+    known = {f"ONETHING_{name.upper()}" for name in settings("metrics").model_fields}
+    assert {name for name in variables if name.startswith("ONETHING_OIDC_")} == set(variables) <= known
+    # What compose gives a process is a line's text as it stands.
+    read = subprocess.run(
+        [sys.executable, "-c", "from services.metrics.settings import Settings; print(Settings().oidc_scopes['county-clerk'])"],
+        env=base_environment() | variables | {"ONETHING_POSTGRES_DSN": "postgresql://x", "ONETHING_PAGE_URL": "https://x"},
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert read.stdout.strip() == "county"
 
 
 def test_nothing_is_published_beyond_the_loopback_unasked() -> None:

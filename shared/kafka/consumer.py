@@ -9,29 +9,21 @@ import itertools
 import time
 from collections.abc import Collection, Coroutine, Sequence
 from operator import attrgetter
-from typing import Any, Final, Protocol
-from uuid import UUID
+from typing import Any, Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import (
-    GroupAuthorizationFailedError,
-    KafkaConnectionError,
-    KafkaError,
-    TopicAuthorizationFailedError,
-)
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
 from shared import tracing
-from shared.kafka.access import Bootstrap, refusal, who
+from shared.kafka.handler import Halt, PartitionHandler, Record
 from shared.kafka.metering import MEASURE_SECONDS, Metering, Reached
 from shared.kafka.topic_id import topic_id
 
 log = structlog.get_logger()
-
-Record = ConsumerRecord[bytes | None, bytes | None]
 
 DRAIN_SECONDS: Final = 4.0
 """How long a revoked partition's transaction may finish; below the session time-out, or the group stalls."""
@@ -45,65 +37,10 @@ GATHER_SECONDS: Final = 0.05
 
 FIRST_BACKOFF_SECONDS: Final = 0.2
 LAST_BACKOFF_SECONDS: Final = 5.0
-START_AGAIN_SECONDS: Final = 1.0
-
-
-class Halt(Exception):
-    """Going on would lose or double events. The message says what to do; the consumer stays stopped."""
 
 
 class WentBack(Exception):
     """Records came that are already behind us, as when the topic was cut or made anew: the position is checked again."""
-
-
-async def start_patiently(broker: KafkaBroker, bootstrap: Bootstrap) -> None:
-    """Starts ``broker``, which is at ``bootstrap``, and its subscribers, trying again until Kafka answers and lets us read."""
-    while True:
-        try:
-            await broker.start()
-        except (KafkaError, OSError) as error:
-            why = _may_not_read(error, bootstrap) or await refusal(bootstrap)
-            if why is not None:
-                log.error("kafka_refuses_us", what_to_do=why, retry_in=START_AGAIN_SECONDS)
-            else:
-                log.warning("kafka_unreachable", bootstrap=str(bootstrap), error=type(error).__name__, retry_in=START_AGAIN_SECONDS)
-            await broker.stop()
-            await asyncio.sleep(START_AGAIN_SECONDS)
-        else:
-            return
-
-
-def _may_not_read(error: Exception, bootstrap: Bootstrap) -> str | None:
-    named = ", ".join(sorted(str(name) for given in error.args for name in ([given] if isinstance(given, str) else given)))
-    if isinstance(error, GroupAuthorizationFailedError):
-        refused = f"read as a member of group {named}"
-    elif isinstance(error, TopicAuthorizationFailedError):
-        refused = f"read {named}"
-    else:
-        return None
-    return f"Kafka at {bootstrap} does not let {who(bootstrap)} {refused}: grant it (docs/kafka-security.md)"
-
-
-class PartitionHandler(Protocol):
-    """What a service does with one partition's records, and where it remembers how far it is."""
-
-    async def position(self, partition: TopicPartition, topic_id: UUID | None) -> int | None:
-        """The next offset wanted, from the handler's own store; ``None`` where Kafka's committed offset rules.
-
-        ``topic_id`` is the one that Kafka gave the topic when it was created. A handler that stores positions stores it
-        with them: offsets of a topic made anew mean other events.
-
-        Raises:
-            Halt: the position belongs to another topic of the same name.
-        """
-
-    async def apply(self, partition: TopicPartition, expected: int, records: Sequence[Record]) -> int:
-        """Takes records from ``expected`` on, all or nothing, and returns the next offset wanted.
-
-        Raises:
-            Halt: going on would be wrong.
-            Exception: nothing was taken, or that is not known; the position is read again and the records come back.
-        """
 
 
 async def _parse(batch: tuple[Record, ...]) -> KafkaMessage:

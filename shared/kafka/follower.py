@@ -11,7 +11,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from shared.kafka.access import Bootstrap
-from shared.kafka.consumer import Record
+from shared.kafka.handler import Record
 from shared.kafka.log import LogReader, UnknownTopic
 
 log = structlog.get_logger()

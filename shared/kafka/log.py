@@ -8,7 +8,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.kafka.access import Bootstrap, client_options
-from shared.kafka.consumer import Record
+from shared.kafka.handler import Record
 from shared.kafka.topic_id import topic_id
 
 Place = tuple[str, int]

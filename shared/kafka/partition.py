@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
 from shared.kafka.access import Bootstrap, client_options
-from shared.kafka.consumer import Record
+from shared.kafka.handler import Record
 
 _POLL_MS: Final = 200
 _partition: Final = DefaultPartitioner()

@@ -38,7 +38,7 @@ from deploy.local.service import STORED, Needs
 from deploy.local.topics import create_topics
 from services.intake.main import build_api, build_worker
 from services.intake.settings import Settings
-from shared.kafka import Access, Address, Topics, consumer, new_broker, start_patiently
+from shared.kafka import Access, Address, Topics, new_broker, start_patiently
 from shared.kafka.access import client_options, refusal
 from tests.conftest import Credentials, Services, TestDatabase
 from tests.intake_support import SENDER, event, push
@@ -312,7 +312,7 @@ async def test_who_is_refused_is_told_what_to_mend(
 async def test_who_may_not_read_is_told_why_and_reads_once_he_may(
     secured: Secured, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "START_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("shared.kafka.starting.START_AGAIN_SECONDS", 0.1)
     topic, group = TOPICS.province_push, "onething-metrics-late"
     came = asyncio.Event()
 

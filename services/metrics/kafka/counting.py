@@ -11,8 +11,7 @@ from services.metrics.handlers.counting import Raw, Unusable
 from services.metrics.store import offsets
 from shared.clock import now
 from shared.events.case import CaseStep
-from shared.kafka import Message, PartitionConsumer, Publisher, Record, Topics
-from shared.kafka.consumer import Halt
+from shared.kafka import Halt, Message, PartitionConsumer, Publisher, Record, Topics
 from shared.parking import Digest, count_parked, parked_event
 from shared.postgres import Pool
 from shared.unusable import Limits, MostlyUnusable, Watch

@@ -75,14 +75,18 @@ def _topics(prefix: str) -> dict[str, str]:
     return {name.split(".")[1]: name for name in names}
 
 
+def _groups(user: User, prefix: str) -> list[str]:
+    return [Topics(prefix).group(group) for group in user.groups]
+
+
 def wanted(users: Mapping[str, User], prefix: str) -> set[Grant]:
-    """What the file grants, on topics that begin with ``prefix``."""
+    """What the file grants, on topics and groups that begin with ``prefix``."""
     topics = _topics(prefix)
     found = set()
     for name, user in users.items():
         for operation, words in ((Operation.READ, user.read), (Operation.WRITE, user.write)):
             found |= {Grant(name, Resource.TOPIC, Pattern.LITERAL, topics[word], operation) for word in words}
-        found |= {Grant(name, Resource.GROUP, Pattern.PREFIXED, group, Operation.READ) for group in user.groups}
+        found |= {Grant(name, Resource.GROUP, Pattern.PREFIXED, group, Operation.READ) for group in _groups(user, prefix)}
     return found
 
 
@@ -113,7 +117,7 @@ def _is_ours(each: Grant, users: Mapping[str, User], prefix: str) -> bool:
     if each.resource is Resource.TOPIC:
         names = list(_topics(prefix).values())
     else:
-        names = [group for user in users.values() for group in user.groups]
+        names = [group for user in users.values() for group in _groups(user, prefix)]
     if each.name == "*":
         return True
     if each.pattern is Pattern.PREFIXED:

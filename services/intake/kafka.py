@@ -1,7 +1,6 @@
 """The worker's subscriptions: ``province-push`` that it takes, ``case-events`` and ``parked`` that it indexes."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final
 from uuid import UUID
 
 from aiokafka import TopicPartition
@@ -14,9 +13,6 @@ from shared import offsets
 from shared.kafka import Halt, KafkaUnavailable, PartitionConsumer, Record, Topics
 from shared.postgres import Pool
 from shared.unusable import MostlyUnusable
-
-GROUP: Final = "onething-intake"
-INDEX_GROUP: Final = "onething-intake-index"
 
 Take = Callable[[Pool, str, int, int, Sequence[Record]], Awaitable[int]]
 """A use case that indexes a partition's records: pool, topic, partition, expected offset, records."""
@@ -59,18 +55,17 @@ class Index:
 
 def subscribe(broker: KafkaBroker, topics: Topics, handler: ProvincePush, batch_records: int) -> PartitionConsumer:
     """The worker's consumer; call before the broker starts."""
-    return PartitionConsumer(broker, topics.province_push, GROUP, handler, batch_records)
+    return PartitionConsumer(broker, topics.province_push, topics.group("intake"), handler, batch_records)
 
 
 def subscribe_index(
     broker: KafkaBroker, topics: Topics, pool: Pool, senders: Callable[[], Collection[Sender]], batch_records: int
 ) -> list[PartitionConsumer]:
     """The consumers of what is indexed; call before the broker starts."""
+    events, parked = Index(indexing.index_events, pool), Index(indexing.parked_indexer(senders), pool)
     return [
-        PartitionConsumer(broker, topics.case_events, INDEX_GROUP, Index(indexing.index_events, pool), batch_records),
-        PartitionConsumer(
-            broker, topics.parked, f"{INDEX_GROUP}-parked", Index(indexing.parked_indexer(senders), pool), batch_records
-        ),
+        PartitionConsumer(broker, topics.case_events, topics.group("intake-index"), events, batch_records),
+        PartitionConsumer(broker, topics.parked, topics.group("intake-index-parked"), parked, batch_records),
     ]
 
 

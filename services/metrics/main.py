@@ -179,7 +179,8 @@ def build_worker(settings: Settings, clock: Clock = now) -> FastAPI:
                 settings.kafka, client_id="metrics-worker", apply_types=False, logger=None, metadata_max_age_ms=METADATA_MS
             )
             parking = kafka.Parking(publisher, topics, digest)
-            consumers.extend(kafka.subscribe(broker, topics, pool, parking, limits, settings.group, settings.batch_records))
+            group = settings.group or topics.group("metrics")
+            consumers.extend(kafka.subscribe(broker, topics, pool, parking, limits, group, settings.batch_records))
             of_cases = consumers[0]  # whose batches are folded
             folding = asyncio.create_task(_fold_for_ever(pool, lambda: of_cases.late))
             watching = asyncio.create_task(checking.check_for_ever(check_pool, settings.consistency_seconds, clock))

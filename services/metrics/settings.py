@@ -20,8 +20,9 @@ class Settings(KafkaSettings, TracingSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ONETHING_", extra="ignore")
 
     topic_prefix: str = "onething"
-    group: str = "onething-metrics"
-    """Consumer group. The offsets live in the database, so a worker under a fresh name goes on where the last one was, at once."""
+    group: str = ""
+    """Consumer group; empty is the topics' own, ``onething-metrics``. The offsets live in the database, so a worker under a fresh
+    name goes on where the last one was, at once."""
     host: str = "127.0.0.1"
     port: int = 8103
     postgres_dsn: SecretStr

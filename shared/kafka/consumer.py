@@ -89,7 +89,9 @@ class PartitionConsumer(ConsumerRebalanceListener):
         self._tasks: set[asyncio.Task[None]] = set()
         self._audit: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
-        self._commit_due = False
+        self._uncommitted: dict[TopicPartition, int] = {}
+        """How far partitions are that Kafka has not been told of yet."""
+        self._committing: asyncio.Task[None] | None = None
         self._subscriber = broker.subscriber(
             topic,
             batch=True,
@@ -138,11 +140,10 @@ class PartitionConsumer(ConsumerRebalanceListener):
         for partition in revoked:
             self._positions.pop(partition, None)
             self._sought.pop(partition, None)
-        try:
-            await asyncio.wait_for(self._drained(revoked), DRAIN_SECONDS)
-        except TimeoutError:
-            # The transaction may yet commit: the next owner's compare-and-set decides, not this wait.
-            log.warning("drain_cut", topic=self.topic, seconds=DRAIN_SECONDS)
+        await self._settle(revoked)
+        for partition in revoked:
+            # Of the next owner Kafka is told by the next owner, who may be further.
+            self._uncommitted.pop(partition, None)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         for partition in assigned:
@@ -205,6 +206,7 @@ class PartitionConsumer(ConsumerRebalanceListener):
                 taken = await self._handler.apply(partition, expected, records)
             if partition in self._positions:
                 self._positions[partition] = taken
+            self._uncommitted[partition] = taken
             self._failures.pop(partition, None)
             # A sender's clock may be ahead of ours.
             self.late = max(0.0, time.time() - records[0].timestamp / 1000)
@@ -213,10 +215,8 @@ class PartitionConsumer(ConsumerRebalanceListener):
             self._halt(partition, halt)
         except Exception as error:
             self._failed(partition, error)
-        if not self._commit_due:
-            # In its own time, so that the last batch before a quiet night is committed too.
-            self._commit_due = True
-            self._spawn(self._commit_late())
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_late())
 
     async def _drained(self, partitions: Collection[TopicPartition]) -> None:
         working = [lane.task for p, lane in self._lanes.items() if p in partitions and lane.task is not None]
@@ -365,21 +365,38 @@ class PartitionConsumer(ConsumerRebalanceListener):
         return position or 0
 
     async def _commit_late(self) -> None:
-        await asyncio.sleep(COMMIT_EVERY_SECONDS)
-        self._commit_due = False
-        await self.commit()
+        """In its own time, and again until Kafka took it, so that the last batch before a quiet night is committed too."""
+        try:
+            while self._uncommitted:
+                await asyncio.sleep(COMMIT_EVERY_SECONDS)
+                await self._commit()
+        finally:
+            self._committing = None
 
-    async def commit(self) -> None:
-        """Tells Kafka how far we are, for lag tools; best effort, for the truth is in the handler's store."""
+    async def _commit(self) -> None:
+        """Tells Kafka how far we are. Where the handler stores positions this is for lag tools, for the truth is in its store."""
         consumer = self._subscriber.consumer
         if consumer is None:
             return
-        offsets = {p: offset for p, offset in self._positions.items() if p in consumer.assignment()}
+        mine = consumer.assignment()
+        told = {p: offset for p, offset in self._uncommitted.items() if p in mine}
         try:
-            if offsets:
-                await consumer.commit(offsets)
+            if told:
+                await consumer.commit(told)
         except KafkaError as error:
             log.info("kafka_commit_failed", topic=self.topic, error=type(error).__name__)
+        else:
+            self._uncommitted = {p: offset for p, offset in self._uncommitted.items() if p in mine and told.get(p) != offset}
+
+    async def _settle(self, partitions: Collection[TopicPartition]) -> None:
+        """Lets transactions under way end, and tells Kafka of them, in a time that is bounded."""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._drained(partitions)
+                await self._commit()
+        except TimeoutError:
+            # The transaction may yet commit: the next owner's compare-and-set decides, not this wait.
+            log.warning("drain_cut", topic=self.topic, seconds=DRAIN_SECONDS)
 
     async def stop(self) -> None:
         """Lets transactions under way end, and commits a last time; call before the broker stops."""
@@ -390,11 +407,9 @@ class PartitionConsumer(ConsumerRebalanceListener):
         for lane in self._lanes.values():
             self._held -= len(lane.waiting)
             lane.waiting.clear()
-        try:
-            await asyncio.wait_for(self._drained(list(self._lanes)), DRAIN_SECONDS)
-        except TimeoutError:
-            log.warning("drain_cut", topic=self.topic, seconds=DRAIN_SECONDS)
-        await self.commit()
+        await self._settle(list(self._lanes))
+        if self._committing is not None:
+            self._committing.cancel()
 
 
 def _within(position: int | Halt, begins: int, ends: int) -> int | Halt:

@@ -25,7 +25,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The six names, under a prefix that tests change."""
+    """The six names and those of the consumer groups, under a prefix that tests change."""
 
     prefix: str = "onething"
 
@@ -52,6 +52,11 @@ class Topics:
     @property
     def parked(self) -> str:
         return f"{self.prefix}.parked.v1"
+
+    def group(self, reader: str) -> str:
+        """The consumer group of ``reader``, as ``onething-metrics``. Two prefixes on one broker share none: members of one group
+        have each other begin anew whenever one comes or goes, whatever topics they read."""
+        return f"{self.prefix}-{reader}"
 
     def specs(self, partitions: int = PARTITIONS) -> tuple[TopicSpec, ...]:
         """Every topic with its settings. Events are kept for ever: they are the log of record. Of `county-metrics` there is one

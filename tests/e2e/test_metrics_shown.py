@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared import meters
 from shared.clock import business_day
+from shared.kafka import Topics
 from tests.conftest import Credentials, RunningService, Services
 from tests.intake_support import SENDER, event, push
 from tests.metrics_support import until
@@ -41,7 +42,9 @@ class Shown:
         return sum(self.of(process, name, **labels))
 
 
-async def test_each_process_shows_its_own_metrics_and_they_move(service: Services, credentials: Credentials) -> None:
+async def test_each_process_shows_its_own_metrics_and_they_move(
+    service: Services, credentials: Credentials, topics: Topics
+) -> None:
     started = await asyncio.gather(
         *(
             service(*process.split(), ONETHING_CONSISTENCY_SECONDS="1", ONETHING_MOST_UNUSABLE="1")  # type: ignore[arg-type]
@@ -96,10 +99,10 @@ async def test_each_process_shows_its_own_metrics_and_they_move(service: Service
         "topic": next(dict(has)["topic"] for name, has in shown.values["metrics worker"] if name == "onething_consumer_halted")
     }
     assert topic["topic"].endswith((".case-events.v1", ".progress.v1"))
-    assert shown.sum("metrics worker", "onething_consumer_records_total", group="onething-metrics") == 1
-    assert shown.sum("metrics worker", "onething_consumer_age_seconds_count", group="onething-metrics") == 1
-    assert shown.sum("metrics worker", "onething_consumer_age_seconds_bucket", group="onething-metrics", le="60.0") == 1
-    assert shown.sum("metrics worker", "onething_consumer_position", group="onething-metrics") == 1
+    assert shown.sum("metrics worker", "onething_consumer_records_total", group=topics.group("metrics")) == 1
+    assert shown.sum("metrics worker", "onething_consumer_age_seconds_count", group=topics.group("metrics")) == 1
+    assert shown.sum("metrics worker", "onething_consumer_age_seconds_bucket", group=topics.group("metrics"), le="60.0") == 1
+    assert shown.sum("metrics worker", "onething_consumer_position", group=topics.group("metrics")) == 1
     for process in meters.WORKERS:
         assert shown.sum(process, "onething_consumer_lag") == 0, process
         assert shown.sum(process, "onething_consumer_halted") == 0, process

@@ -8,7 +8,6 @@ import httpx
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.intake.kafka import GROUP
 from shared.kafka import Message, Publisher, Topics
 from shared.kafka.topics import PARTITIONS
 from tests.conftest import Credentials, Services
@@ -30,9 +29,10 @@ async def _ends(kafka: str, topic: str) -> list[int]:
         return [ends[partition] for partition in partitions]
 
 
-async def _committed(kafka: str, topic: str) -> list[int]:
-    async with AIOKafkaConsumer(bootstrap_servers=kafka, group_id=GROUP, enable_auto_commit=False) as consumer:
-        return [await consumer.committed(TopicPartition(topic, number)) or 0 for number in range(PARTITIONS)]
+async def _committed(kafka: str, topics: Topics) -> list[int]:
+    """How far Kafka knows the pushed records to be taken, by partition."""
+    async with AIOKafkaConsumer(bootstrap_servers=kafka, group_id=topics.group("intake"), enable_auto_commit=False) as consumer:
+        return [await consumer.committed(TopicPartition(topics.province_push, number)) or 0 for number in range(PARTITIONS)]
 
 
 async def test_the_way_of_one_event_from_the_signed_push_to_the_case_events(
@@ -106,7 +106,7 @@ async def test_killed_midway_every_record_is_published_or_parked_and_the_offset_
     assert sum(ends) == total
 
     async def followed() -> bool:
-        return await _committed(kafka, topics.province_push) == ends
+        return await _committed(kafka, topics) == ends
 
     await until(followed)
     published = events_of(await records_of(kafka, topics.case_events))
@@ -123,6 +123,43 @@ async def test_killed_midway_every_record_is_published_or_parked_and_the_offset_
     assert {data["reason"] for data in parked.values()} == {"malformed", "unknown-county", "not-entitled"}
     assert {data["sender"] for data in parked.values() if data["reason"] == "unknown-county"} == {SENDER}
     assert worker.terminate()
+
+
+async def test_workers_that_come_and_go_in_order_publish_nothing_twice(service: Services, kafka: str, topics: Topics) -> None:
+    total = 4000
+    values = [orjson.dumps(event(f"e-{n}", f"BD{n % 700}")) for n in range(total)]
+    first = await service("intake", "worker", ONETHING_BATCH_RECORDS="60")
+
+    async def slowly() -> None:
+        for start in range(0, total, 100):
+            await _send(kafka, topics.province_push, values[start : start + 100])
+            await asyncio.sleep(0.2)
+
+    sending = asyncio.create_task(slowly())
+
+    async def published(share: float) -> None:
+        async def so_many() -> bool:
+            return sum(await _ends(kafka, topics.case_events)) >= share * total
+
+        await until(so_many)
+
+    await published(0.1)
+    second = await service("intake", "worker", ONETHING_BATCH_RECORDS="60")
+    await published(0.4)
+    assert first.terminate()
+    await published(0.6)
+    await service("intake", "worker", ONETHING_BATCH_RECORDS="60")
+    await published(0.8)
+    assert second.terminate()
+    await sending
+    await published(1.0)
+    ids = [e["id"] for e in events_of(await records_of(kafka, topics.case_events))]
+    assert sorted(ids) == sorted(f"e-{n}" for n in range(total))
+
+    async def committed() -> bool:
+        return await _committed(kafka, topics) == await _ends(kafka, topics.province_push)
+
+    await until(committed)
 
 
 async def test_a_record_without_a_value_is_parked_and_the_worker_goes_on(service: Services, kafka: str, topics: Topics) -> None:
@@ -159,7 +196,7 @@ async def test_when_most_of_a_batch_is_unusable_the_worker_halts_says_so_and_can
     await until(halted)
     worker.terminate()
     assert sum(await _ends(kafka, topics.parked)) == 0
-    assert sum(await _committed(kafka, topics.province_push)) == 0
+    assert sum(await _committed(kafka, topics)) == 0
     await service("intake", "worker", ONETHING_MOST_UNUSABLE="1")
 
     async def parked() -> bool:

@@ -216,7 +216,8 @@ async def test_each_user_may_do_what_the_file_says_and_nothing_else(secured: Sec
     read = {short for short, topic in SHORT.items() if await _may_read(address, topic)}
     assert (written, read) == (set(may.write), set(may.read))
     groups = {group for other in USERS.values() for group in other.groups}
-    assert {group for group in groups if await _may_join(address, f"{group}-x")} == set(may.groups)
+    assert {group for group in groups if await _may_join(address, f"{TOPICS.group(group)}-x")} == set(may.groups)
+    assert not any([await _may_join(address, group) for group in groups])
     assert not await _may_join(address, "another")
     with pytest.raises(TransactionalIdAuthorizationFailed):
         await _in_transaction(address)
@@ -303,7 +304,7 @@ async def test_who_is_refused_is_told_what_to_mend(
     async with running(build_worker(secured.settings("province", "province", credentials))) as client:
 
         async def told() -> bool:
-            return "does not let province read as a member of group onething-intake: grant it" in capfd.readouterr().out
+            return "does not let province read as a member of group sec-intake: grant it" in capfd.readouterr().out
 
         await until(told)
         assert (await client.get("/readyz")).json()["wrong"] == {"province-push": "not consuming yet"}
@@ -313,7 +314,7 @@ async def test_who_may_not_read_is_told_why_and_reads_once_he_may(
     secured: Secured, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.kafka.starting.START_AGAIN_SECONDS", 0.1)
-    topic, group = TOPICS.province_push, "onething-metrics-late"
+    topic, group = TOPICS.province_push, TOPICS.group("metrics-late")
     came = asyncio.Event()
 
     async def take(_: bytes) -> None:

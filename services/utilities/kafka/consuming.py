@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
 from uuid import UUID
 
 from aiokafka import TopicPartition
@@ -23,8 +22,6 @@ from shared.parking import Digest, count_parked, parked_event
 from shared.postgres import Pool
 from shared.unusable import MostlyUnusable, Watch
 from shared.verdicts import Refusal, Rejected, event_id_of
-
-GROUP: Final = "onething-utilities"
 
 
 async def _position(pool: Pool, partition: TopicPartition, topic_id: UUID | None) -> int:
@@ -149,6 +146,6 @@ def subscribe(
 ) -> list[PartitionConsumer]:
     """The worker's consumers; call before the broker starts."""
     return [
-        PartitionConsumer(broker, topics.utility_events, GROUP, events, batch_records),
-        PartitionConsumer(broker, topics.case_events, f"{GROUP}-cases", cases, batch_records),
+        PartitionConsumer(broker, topics.utility_events, topics.group("utilities"), events, batch_records),
+        PartitionConsumer(broker, topics.case_events, topics.group("utilities-cases"), cases, batch_records),
     ]

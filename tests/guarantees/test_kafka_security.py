@@ -269,7 +269,7 @@ async def test_what_the_file_does_not_grant_is_found_and_revoked(secured: Secure
     more = [
         Grant("province", Resource.TOPIC, Pattern.LITERAL, TOPICS.case_events, Operation.READ),
         Grant("stranger", Resource.TOPIC, Pattern.PREFIXED, TOPICS.prefix, Operation.READ),
-        Grant("stranger", Resource.GROUP, Pattern.LITERAL, "onething-metrics", Operation.READ),
+        Grant("stranger", Resource.GROUP, Pattern.LITERAL, TOPICS.group("metrics"), Operation.READ),
     ]
     elsewhere = Grant("stranger", Resource.TOPIC, Pattern.LITERAL, "another.topic", Operation.READ)
     async with admin_of(secured.broker.address) as admin:

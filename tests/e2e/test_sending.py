@@ -116,8 +116,9 @@ async def test_the_examples_and_the_push_command(
     many.write_bytes(b"".join(orjson.dumps(event(f"m-{n}", f"M{n}")) + b"\n" for n in range(EVENTS)))
     slow: list[Any] = [many, intake.url, secret_file, "--sender", "slow", "--batch", "100"]
     running = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.local", *_arguments(*slow), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        sys.executable, "-m", "deploy.local", *_arguments(*slow), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=_hears_interrupts,
+    )  # fmt: skip
     state = tmp_path / "many.jsonl.push.json"
     await asyncio.to_thread(_appears, state)
     running.send_signal(signal.SIGINT)
@@ -138,6 +139,11 @@ async def test_the_examples_and_the_push_command(
 
 def _lines(file: Path) -> list[Any]:
     return [orjson.loads(line) for line in file.read_bytes().splitlines()]
+
+
+def _hears_interrupts() -> None:
+    """As in a terminal. What starts the tests in the background may have all of them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _appears(file: Path) -> None:

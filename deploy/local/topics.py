@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from shared.kafka.access import Bootstrap, client_options
 from shared.kafka.topics import TopicSpec
@@ -18,27 +18,28 @@ async def create_topics(bootstrap: Bootstrap, specs: Iterable[TopicSpec], *, rep
         KafkaError: the broker does not answer, or refuses.
         TimeoutError: the topics were made, but have no leaders after 20 s.
     """
+    wanted = {spec.name: spec for spec in specs}
     async with _admin(bootstrap) as admin:
-        standing = set(await admin.list_topics())
-        missing = [spec for spec in specs if spec.name not in standing]
-        if not missing:
-            return []
+        # The controller knows which stand; a broker's list may be behind it.
         answer = await admin.create_topics(
-            [NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.config)) for spec in missing],
+            [NewTopic(spec.name, spec.partitions, replication, topic_configs=dict(spec.config)) for spec in wanted.values()],
             timeout_ms=20_000,
         )
-        for error in answer.to_object()["topic_errors"]:
-            # Another start may have made it since it was looked for.
-            if (kind := error["error_code"]) and for_code(kind) is not TopicAlreadyExistsError:
-                raise for_code(kind)(f"{error['topic']}: {error['error_message']}")
-        await _led(admin, missing)
-    return [spec.name for spec in missing]
+        made = []
+        for answered in answer.to_object()["topic_errors"]:
+            kind = for_code(answered["error_code"])
+            if kind is NoError:
+                made.append(wanted[answered["topic"]])
+            elif kind is not TopicAlreadyExistsError:
+                raise kind(f"{answered['topic']}: {answered['error_message']}")
+        await _led(admin, made)
+    return [spec.name for spec in made]
 
 
 async def _led(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
     # The controller answers before the broker knows the new partitions: clients would find none for a moment.
     async with asyncio.timeout(20):
-        while True:
+        while specs:
             found = await admin.describe_topics([spec.name for spec in specs])
             leaders = {topic["topic"]: [part["leader"] for part in topic["partitions"]] for topic in found}
             if all(len(leaders[spec.name]) == spec.partitions and min(leaders[spec.name]) >= 0 for spec in specs):
@@ -47,13 +48,18 @@ async def _led(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
 
 
 async def delete_topics(bootstrap: Bootstrap, names: Iterable[str]) -> None:
-    """Deletes the topics with all that they hold.
+    """Deletes the topics with all that they hold; returns when the broker knows them no more.
 
     Raises:
         KafkaError: the broker does not answer.
+        TimeoutError: it still knows one after 20 s.
     """
+    gone = set(names)
     async with _admin(bootstrap) as admin:
-        await admin.delete_topics(list(names))
+        await admin.delete_topics(list(gone))
+        async with asyncio.timeout(20):
+            while gone & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

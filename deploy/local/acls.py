@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -102,13 +102,15 @@ class Difference:
         return bool(self.missing or self.beyond)
 
 
-def difference(users: Mapping[str, User], prefix: str, standing: set[Grant]) -> Difference:
-    """How ``standing`` differs from the file.
+def difference(users: Mapping[str, User], prefixes: Collection[str], standing: set[Grant]) -> Difference:
+    """How ``standing`` differs from the file, on topics and groups of each of ``prefixes``.
 
     Beyond is whatever the file's users, or anybody on our topics and groups, may do that the file does not grant.
     """
-    granted = wanted(users, prefix)
-    beyond = {each for each in standing - granted if each.user in users or _is_ours(each, users, prefix)}
+    granted = {grant for prefix in prefixes for grant in wanted(users, prefix)}
+    beyond = {
+        each for each in standing - granted if each.user in users or any(_is_ours(each, users, prefix) for prefix in prefixes)
+    }
     return Difference(sorted(granted - standing), sorted(beyond))
 
 
@@ -126,7 +128,12 @@ def _is_ours(each: Grant, users: Mapping[str, User], prefix: str) -> bool:
 
 
 async def bring_about(
-    bootstrap: Bootstrap, users: Mapping[str, User], prefix: str, *, apply: bool, passwords: Mapping[str, str] | None = None
+    bootstrap: Bootstrap,
+    users: Mapping[str, User],
+    prefixes: Collection[str],
+    *,
+    apply: bool,
+    passwords: Mapping[str, str] | None = None,
 ) -> Difference:
     """Compares, and with ``apply`` makes users and permissions so; returns what differed before.
 
@@ -136,7 +143,7 @@ async def bring_about(
     """
     async with admin_of(bootstrap) as admin:
         standing, foreign = await grants(admin)
-        found = difference(users, prefix, standing)
+        found = difference(users, prefixes, standing)
         if apply:
             # Passwords first: who has no permission yet can do nothing with one.
             if passwords:
@@ -146,7 +153,7 @@ async def bring_about(
             # The controller answers before the brokers know.
             async with asyncio.timeout(20):
                 while True:
-                    if not difference(users, prefix, (await grants(admin))[0]):
+                    if not difference(users, prefixes, (await grants(admin))[0]):
                         break
                     await asyncio.sleep(0.02)
     return Difference(found.missing, found.beyond, [str(each) for each in foreign])
@@ -158,7 +165,10 @@ def register(app: typer.Typer) -> None:
     @app.command(epilog="Example: python -m deploy.local acls --kafka kafka:9093 --user admin --password-file admin.txt --apply")
     def acls(
         kafka: Annotated[str, typer.Option(help="host:port of a broker")],
-        prefix: Annotated[str, typer.Option(help="first part of the topics' names")] = "onething",
+        prefix: Annotated[
+            list[str] | None,
+            typer.Option(help="first part of the topics' names, default onething; again for each other system of these users"),
+        ] = None,
         file: Annotated[Path, typer.Option(help="what to bring about")] = FILE,
         apply: Annotated[
             bool, typer.Option("--apply", help="change the cluster; without it differences are shown, and leave with 1")
@@ -173,7 +183,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compare Kafka's permissions with deploy/kafka/acls.toml, or make them so; doing it again changes nothing."""
         try:
-            raise typer.Exit(_run(kafka, prefix, file, apply, passwords, access_of(protocol, user, password_file, cafile)))
+            raise typer.Exit(
+                _run(kafka, prefix or [Topics().prefix], file, apply, passwords, access_of(protocol, user, password_file, cafile))
+            )
         except StackError as error:
             problems.print(f"[red]✗[/red] {error}")
             raise typer.Exit(1) from None
@@ -200,12 +212,12 @@ def _first_line(file: Path) -> str:
         raise StackError(f"{file} holds no password: its first line is one") from None
 
 
-def _run(kafka: str, prefix: str, file: Path, apply: bool, passwords: Path | None, access: Access) -> int:
+def _run(kafka: str, prefixes: Collection[str], file: Path, apply: bool, passwords: Path | None, access: Access) -> int:
     users = read_users(file)
     chosen = _read_passwords(passwords, users) if passwords else {}
     address = Address(kafka, access)
     try:
-        found = asyncio.run(bring_about(address, users, prefix, apply=apply, passwords=chosen))
+        found = asyncio.run(bring_about(address, users, prefixes, apply=apply, passwords=chosen))
     except (KafkaError, OSError) as error:
         why = asyncio.run(refusal(address)) or f"Kafka at {kafka}: {type(error).__name__} {error}"
         raise StackError(why) from None

@@ -147,7 +147,7 @@ async def _start(state: State, ports: Ports, secrets: Secrets, supervisor: Super
         await supervisor.start(broker.part(state.log("kafka")))
         with _explained("kafka's topics could not be made", state.log("kafka")):
             await create_topics(broker.address, Topics().specs())
-            await bring_about(broker.address, read_users(), Topics().prefix, apply=True, passwords=secrets.kafka)
+            await bring_about(broker.address, read_users(), [Topics().prefix], apply=True, passwords=secrets.kafka)
 
     async def postgres() -> None:
         await asyncio.to_thread(database.prepare)

@@ -274,12 +274,24 @@ async def test_what_the_file_does_not_grant_is_found_and_revoked(secured: Secure
     elsewhere = Grant("stranger", Resource.TOPIC, Pattern.LITERAL, "another.topic", Operation.READ)
     async with admin_of(secured.broker.address) as admin:
         await grant(admin, [*more, elsewhere])
-    found = await acls.bring_about(secured.broker.address, USERS, TOPICS.prefix, apply=False)
+    found = await acls.bring_about(secured.broker.address, USERS, [TOPICS.prefix], apply=False)
     assert (found.missing, found.beyond) == ([], sorted(more))
-    await acls.bring_about(secured.broker.address, USERS, TOPICS.prefix, apply=True)
+    await acls.bring_about(secured.broker.address, USERS, [TOPICS.prefix], apply=True)
     async with admin_of(secured.broker.address) as admin:
         standing, _ = await grants(admin)
     assert standing == acls.wanted(USERS, TOPICS.prefix) | {elsewhere}
+
+
+async def test_two_systems_of_the_same_users_stand_side_by_side_until_one_is_given_up(secured: Secured) -> None:
+    async def brought_about(*prefixes: str) -> set[Grant]:
+        await acls.bring_about(secured.broker.address, USERS, prefixes, apply=True)
+        async with admin_of(secured.broker.address) as admin:
+            return {each for each in (await grants(admin))[0] if each.user in USERS}
+
+    one, other = acls.wanted(USERS, TOPICS.prefix), acls.wanted(USERS, "beside")
+    assert not one & other
+    assert await brought_about(TOPICS.prefix, "beside") == one | other
+    assert await brought_about(TOPICS.prefix) == one
 
 
 async def test_who_is_refused_is_told_what_to_mend(

@@ -12,17 +12,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from textwrap import dedent
 
+import orjson
 import pytest
 
 from deploy.local.parts import ROOT, base_environment
 from deploy.local.topics import delete_topics
-from shared.kafka import LogReader, Record, Topics
+from shared.kafka import LogReader, Message, Publisher, Record, Topics
 from tests import load
 from tests import utilities_oracle as companies
 from tests.conftest import Services
 from tests.guarantees.scene import Scene
+from tests.intake_support import event
 from tests.metrics_support import counted, taken, until
-from tests.utilities_support import PAIRS, as_told, import_registry, newest
+from tests.utilities_support import PAIRS, as_told, events_of, import_registry, newest
 
 PARTITIONS = 24
 
@@ -96,6 +98,9 @@ async def test_the_log_is_copied_to_more_partitions_and_no_figure_moves(
     assert len(copied) == 2 * half
     assert len({record.partition for record in copied}) == PARTITIONS
 
+    # The province goes on writing under the old name.
+    async with Publisher(kafka, client_id="test") as province:
+        await province.publish([Message(topics.province_push, "BD-late", orjson.dumps(event("late", "BD-late")))])
     utilities = await service("utilities", "worker", ONETHING_TOPIC_PREFIX=wider.prefix)
     metrics = await scene.worker(TOPIC_PREFIX=wider.prefix)
 
@@ -120,3 +125,11 @@ async def test_the_log_is_copied_to_more_partitions_and_no_figure_moves(
         return {f"{county}|{item}|handled".encode() for item, county, _, measure in before if measure == "handled"} <= told
 
     await until(totals_told)
+
+    await _run("-", kafka, topics.province_push, wider.province_push, script=script)
+    await service("intake", "worker", ONETHING_TOPIC_PREFIX=wider.prefix)
+
+    async def late_came() -> bool:
+        return "late" in {found["id"] for found in events_of(await _records(kafka, wider.case_events))}
+
+    await until(late_came)

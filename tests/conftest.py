@@ -26,6 +26,7 @@ from deploy.local.database import Database
 from deploy.local.parts import LOOPBACK, ROOT, Part, StackError, free_ports, start, stop, until_ready
 from deploy.local.service import METRICS_READER, STORED, Needs, Process, Service, environment, service_part
 from deploy.local.topics import create_topics, delete_topics
+from services.metrics.http import standing
 from shared.kafka import Topics
 from shared.postgres import migrate, prepare, prepare_reader
 from shared.receipts import new_key
@@ -129,6 +130,13 @@ def _no_logging_of_a_process() -> Iterator[None]:
     yield
     assert not structlog.is_configured(), "structlog was set up in the tests' own process"
     assert logging.getLogger().handlers == handlers, "the root logger's handlers were replaced in the tests' own process"
+
+
+@pytest.fixture
+def asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The api of metrics answers every question from the database. For tests that write there themselves and ask at once: an answer
+    stands until the api has heard of the write, some milliseconds later (``test_metrics_standing.py``)."""
+    monkeypatch.setattr(standing, "MOST_SECONDS", -1.0)
 
 
 @pytest.fixture(scope="session")

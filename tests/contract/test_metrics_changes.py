@@ -25,6 +25,8 @@ from shared.clock import now
 from tests import case_events
 from tests.conftest import TestDatabase
 
+pytestmark = pytest.mark.usefixtures("asked_anew")
+
 YESTERDAY: Final = date(2024, 9, 29)
 TODAY: Final = date(2024, 9, 30)
 REASONS: Final = ("moved", "corrected", "deleted", "restored")

@@ -23,6 +23,8 @@ from shared import postgres
 from tests import case_events, load, oracle
 from tests.conftest import TestDatabase
 
+pytestmark = pytest.mark.usefixtures("asked_anew")
+
 SOURCE = case_events.SOURCE
 Params = dict[str, Any]
 

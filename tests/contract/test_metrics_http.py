@@ -17,6 +17,8 @@ from shared import counties, postgres
 from tests import case_events
 from tests.conftest import TestDatabase
 
+pytestmark = pytest.mark.usefixtures("asked_anew")
+
 TOKEN = {"Authorization": "Bearer reader"}
 
 

@@ -27,6 +27,8 @@ from tests import case_events
 from tests.conftest import TestDatabase
 from tests.notices import DISABLED, GOLDEN
 
+pytestmark = pytest.mark.usefixtures("asked_anew")
+
 READER = {"Authorization": "Bearer reader"}
 OPERATOR = {"Authorization": "Bearer operator"}
 ITEM = {"item": DISABLED.code}

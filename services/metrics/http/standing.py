@@ -1,4 +1,5 @@
-"""Answers that stand until the figures move: the same question asked again costs no query, and never tells the old figure."""
+"""Answers that stand until the figures move: the same question asked again costs no query. The database tells of each move, within
+milliseconds; from then on nobody is told the old figure."""
 
 import asyncio
 import time
